@@ -1,0 +1,97 @@
+"""The card of a model: what it translates, what it was trained on, how good it is, what it is not for."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Score(_Part):
+    """One measured figure with all that is needed to measure it again."""
+
+    test_set: str
+    metric: str = Field(description="BLEU, chrF, perplexity …")
+    value: float
+    signature: str = Field(default="", description="sacreBLEU's signature of the metric.")
+    beam_size: int | None = None
+    length_penalty: float | None = None
+    sentences: int | None = None
+
+
+class LengthScore(_Part):
+    """BLEU over the test sentences whose source has `minimum` to `maximum` words (white-space separated)."""
+
+    minimum: int
+    maximum: int | None
+    sentences: int
+    bleu: float
+
+
+class CorpusRecord(_Part):
+    """The training text: a name to cite, its size, and a checksum of every file."""
+
+    name: str
+    train_pairs: int
+    sha256: dict[str, str] = Field(default_factory=dict)
+    licence: str = ""
+    attribution: str = ""
+
+
+class TrainingRecord(_Part):
+    """How the weights came about."""
+
+    recipe: str
+    seed: int
+    updates: int
+    epochs: float
+    target_tokens: int
+    minutes: float
+    device: str
+    torch_version: str
+
+
+class TrainingLengths(_Part):
+    """Lengths of the training sentences in source and target tokens, `<EOS>` not counted."""
+
+    source_mean: float
+    source_99th_percentile: int
+    source_maximum: int
+    target_mean: float
+    target_99th_percentile: int
+    target_maximum: int
+
+
+class FileRecord(_Part):
+    sha256: str
+    bytes: int
+
+
+class Card(_Part):
+    """`card.json` of a model directory."""
+
+    format_version: int = FORMAT_VERSION
+    name: str
+    source_language: str = Field(description="Code such as 'en'.")
+    target_language: str = Field(description="Code such as 'fr'.")
+    intended_use: str = ""
+    not_for: str = ""
+    licence: str = ""
+    length_penalty: float = Field(default=0.0, description="α of the search, chosen on the development set.")
+    parameters: int = 0
+    weight_storage: str = Field(default="float32", description="float32, bfloat16 or int8 (one scale per output row).")
+    corpus: CorpusRecord | None = None
+    training: TrainingRecord | None = None
+    training_lengths: TrainingLengths | None = None
+    scores: list[Score] = Field(default_factory=list)
+    bleu_by_length: list[LengthScore] = Field(default_factory=list)
+    examples: list[str] = Field(default_factory=list, description="Source sentences to try.")
+    files: dict[str, FileRecord] = Field(default_factory=dict, description="Written by save_model.")
+
+    def score(self, metric: str) -> Score | None:
+        """The first score of this metric, or None."""
+        return next((score for score in self.scores if score.metric == metric), None)
