@@ -1,0 +1,287 @@
+"""A recipe: one TOML file that says everything about a training job, as section 3.4 of the paper says it in prose.
+
+The defaults are those of Sutskever et al. 2014; what the paper does not use is off. A misspelt key is an error that
+names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from training.errors import InputError
+from translator.config import ModelConfig
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CorpusSection(_Section):
+    """The sentence pairs to learn from. Dev and test come with the corpus or are held out of its training pairs."""
+
+    kind: Literal["hub", "moses", "tsv", "libreoffice-help"] = Field(
+        default="moses",
+        description="hub: a data set of the Hugging Face hub. moses: a folder of train.LANG, dev.LANG, test.LANG. "
+        "tsv: one file of tab-separated pairs. libreoffice-help: Debian's LibreOffice help pages. "
+        "Files may be gzipped.",
+    )
+    path: Path | None = Field(default=None, description="moses: the folder; tsv: the file. None means corpora/NAME.")
+    name: str | None = Field(default=None, description="hub: the data set's name, such as 'wmt/wmt14'.")
+    configuration: str | None = Field(
+        default=None,
+        description="hub: the data set's configuration, such as 'fr-en'. "
+        "tsv: the languages of the first two columns, such as 'en-fr'; None means source, then target.",
+    )
+    source_language: str = Field(pattern=r"^[a-z]{2,3}(-[a-z]{2,4})?$", description="Code such as 'en'.")
+    target_language: str = Field(pattern=r"^[a-z]{2,3}(-[a-z]{2,4})?$", description="Code such as 'fr'.")
+    held_out_pairs: int = Field(
+        default=1000, ge=1, description="Pairs in dev, and in test, where the corpus does not bring them."
+    )
+    maximum_length: int = Field(
+        default=200, ge=1, description="Tokens; a training pair with a longer source or target is left out."
+    )
+    maximum_ratio: float | None = Field(
+        default=None,
+        ge=1.0,
+        description="A training pair whose longer side has more than so many times the other's tokens is left out.",
+    )
+    licence: str = Field(default="", description="Licence of the text, for the model's card.")
+    attribution: str = Field(default="", description="Whom the text is owed to, for the model's card.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind == "hub" and self.name is None:
+            raise ValueError('kind = "hub" needs the name of a data set, such as name = "wmt/wmt14"')
+        if self.source_language == self.target_language:
+            raise ValueError(f"source_language and target_language are both '{self.source_language}'")
+        return self
+
+
+class SubwordsSection(_Section):
+    """The units of text: SentencePiece trained on each side of the training pairs."""
+
+    model_type: Literal["unigram", "bpe", "char", "word"] = "word"
+    source_vocabulary_size: int = Field(default=160_000, gt=2, description="Special symbols included.")
+    target_vocabulary_size: int = Field(default=80_000, gt=2, description="Special symbols included.")
+
+
+class ModelSection(_Section):
+    """The network; see `translator.config.ModelConfig`."""
+
+    embedding_size: int = Field(default=1000, gt=0)
+    hidden_size: int = Field(default=1000, gt=0)
+    num_layers: int = Field(default=4, ge=1, le=32)
+    reverse_source: bool = True
+    residual: bool = False
+    feed_context: bool = False
+    attention: Literal["none", "dot"] = "none"
+    tie_target_embedding: bool = False
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="On the input of every layer but the first.")
+    initial_range: float = Field(default=0.08, gt=0.0, description="Every parameter starts uniform in [-r, r].")
+    embedding_deviation: float | None = Field(
+        default=None, gt=0.0, description="Embeddings start as N(0, deviation) instead; None: like the rest."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.configuration(3, 3)
+        return self
+
+    def configuration(self, source_vocabulary_size: int, target_vocabulary_size: int) -> ModelConfig:
+        """The shape of the network for vocabularies of these sizes.
+
+        Raises:
+            ValueError: the options do not go together.
+        """
+        shape = self.model_dump(exclude={"dropout", "initial_range", "embedding_deviation"})
+        return ModelConfig(
+            source_vocabulary_size=source_vocabulary_size, target_vocabulary_size=target_vocabulary_size, **shape
+        )
+
+
+class OptimisationSection(_Section):
+    """How the loss is brought down. The loss is the sum over tokens divided by the number of sentences."""
+
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    learning_rate: float = Field(default=0.7, gt=0.0)
+    epochs: float = Field(default=7.5, gt=0.0, description="Passes over the training pairs, parts of one included.")
+    schedule: Literal["paper", "linear", "constant"] = Field(
+        default="paper", description="paper: constant, then halved again and again. linear: down to zero at the end."
+    )
+    halve_after_epochs: float = Field(default=5.0, ge=0.0, description="paper: the first halving comes then.")
+    halve_every_epochs: float = Field(default=0.5, gt=0.0, description="paper: and a further one so often.")
+    warmup_updates: int = Field(default=0, ge=0, description="Updates over which the rate rises linearly from zero.")
+    batch_sentences: int = Field(default=128, ge=1, description="Sentence pairs in a batch.")
+    batch_target_tokens: int | None = Field(
+        default=None, ge=1, description="Batches of about so many target tokens instead of batch_sentences pairs."
+    )
+    clip_norm: float = Field(default=5.0, gt=0.0, description="A gradient with a larger L2 norm is scaled down to it.")
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="bfloat16: autocast.")
+    seed: int = Field(default=1, ge=0, description="Of the initial weights, of dropout and of the order of batches.")
+
+
+class EvaluationSection(_Section):
+    """What is measured on dev during training; the best model by BLEU is kept."""
+
+    every_epochs: float = Field(default=0.5, gt=0.0, description="Loss and BLEU on dev are measured so often.")
+    bleu_sentences: int = Field(default=1000, ge=1, description="How many dev sentences are translated for it.")
+    beam_size: int = Field(default=1, ge=1, le=200, description="With what beam they are translated.")
+    patience: int | None = Field(
+        default=None, ge=1, description="Stop after so many measurements without a better BLEU; None: never."
+    )
+    length_penalties: tuple[float, ...] = Field(
+        default=(0.0,), min_length=1, description="Values of α tried on dev at the end; the best goes on the card."
+    )
+
+
+class OutputSection(_Section):
+    """Where the run is written and what its card says."""
+
+    directory: Path | None = Field(default=None, description="None means runs/NAME.")
+    weight_storage: Literal["float32", "bfloat16", "int8"] = "float32"
+    intended_use: str = ""
+    not_for: str = ""
+    licence: str = Field(default="", description="Licence of the model.")
+    examples: tuple[str, ...] = Field(default=(), description="Source sentences to try.")
+
+
+class Recipe(_Section):
+    """A whole training job. `Recipe.model_validate` takes the dictionary that `tomllib` makes of a file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names its folders, such as runs/NAME.")
+    corpus: CorpusSection
+    subwords: SubwordsSection = SubwordsSection()
+    model: ModelSection = ModelSection()
+    optimisation: OptimisationSection = OptimisationSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    output: OutputSection = OutputSection()
+
+    @property
+    def corpus_path(self) -> Path:
+        """Where the corpus's files are looked for, relative to the working directory."""
+        return self.corpus.path if self.corpus.path is not None else Path("corpora") / self.name
+
+    @property
+    def prepared_directory(self) -> Path:
+        """Where the prepared corpus goes unless told otherwise."""
+        return Path("prepared") / self.name
+
+    @property
+    def run_directory(self) -> Path:
+        """Where the model, the training state and the log go."""
+        return self.output.directory if self.output.directory is not None else Path("runs") / self.name
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe and applies `key.sub=value` overrides to it.
+
+    An override's value is read as TOML (`0.5`, `true`, `[1, 2]`, `"text"`) and, where it is none, as plain text. An
+    empty value takes the key out, so that its default holds.
+
+    Args:
+        path_or_name: a TOML file, or the name of a recipe of this package such as "tatoeba-en-fr".
+        overrides: in the order in which they are applied.
+
+    Raises:
+        InputError: no such recipe, not TOML, an unknown key (the nearest known one is named) or a value out of range.
+    """
+    path = _find_recipe(path_or_name)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    for override in overrides:
+        _apply_override(document, override)
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        raise InputError("\n".join(f"{path}: {_explain(details)}" for details in error.errors())) from error
+
+
+def _find_recipe(path_or_name: str | Path) -> Path:
+    path = Path(path_or_name)
+    if path.is_file():
+        return path
+    shipped = RECIPES / f"{path_or_name}.toml"
+    if path.name == str(path_or_name) and shipped.is_file():
+        return shipped
+    raise InputError(
+        f"{path_or_name}: no such recipe; give a TOML file or one of {', '.join(shipped_recipes())}"
+        + _nearest(path.stem, shipped_recipes())
+    )
+
+
+def _apply_override(document: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise InputError(f"--set {override}: expected KEY.SUBKEY=VALUE, such as --set optimisation.epochs=2")
+    section = document
+    for part in parts[:-1]:
+        section = section.setdefault(part, {})
+        if not isinstance(section, dict):
+            raise InputError(f"--set {override}: {part} is not a section of a recipe")
+    if text.strip():
+        section[parts[-1]] = _parse_value(text)
+    else:
+        section.pop(parts[-1], None)
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    value = parsed["value"]
+    return value if len(parsed) == 1 and isinstance(value, str | int | float | list) else text
+
+
+def _explain(details: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in details["loc"])
+    if details["type"] == "extra_forbidden":
+        return f"unknown key '{key}'" + _nearest(key, _known_keys())
+    if details["type"] == "missing":
+        return f"the key '{key}' is missing"
+    message = details["msg"].removeprefix("Value error, ").splitlines()[0]
+    given = f" ({details['input']!r} given)" if isinstance(details["input"], str | int | float) else ""
+    return f"{key}: {message}{given}"
+
+
+def _known_keys() -> list[str]:
+    keys = []
+    for name, field in Recipe.model_fields.items():
+        keys.append(name)
+        section = next((part for part in (field.annotation, *get_args(field.annotation)) if _is_section(part)), None)
+        if section is not None:
+            keys += [f"{name}.{key}" for key in section.model_fields]
+    return keys
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, _Section)
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    """A question naming the nearest known word, or nothing. A key in the wrong section is found by its last part."""
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    last = word.rpartition(".")[2]
+    same = [key for key in known if key.rpartition(".")[2] == last]
+    best = [*same, *found][:1]
+    return f"; did you mean '{best[0]}'?" if best else ""
