@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from pydantic import BaseModel, ConfigDict, Field
 
 FORMAT_VERSION = 1
@@ -91,7 +93,54 @@ class Card(_Part):
     bleu_by_length: list[LengthScore] = Field(default_factory=list)
     examples: list[str] = Field(default_factory=list, description="Source sentences to try.")
     files: dict[str, FileRecord] = Field(default_factory=dict, description="Written by save_model.")
+    digest: str = Field(default="", description="SHA-256 of this card without this field. Written by save_model.")
 
     def score(self, metric: str) -> Score | None:
         """The first score of this metric, or None."""
         return next((score for score in self.scores if score.metric == metric), None)
+
+
+def card_digest(card: Card) -> str:
+    """SHA-256 of the card's JSON without the field `digest`."""
+    return hashlib.sha256(card.model_dump_json(exclude={"digest"}).encode()).hexdigest()
+
+
+def card_page(card: Card) -> str:
+    """The card as Markdown, `README.md` of a model directory."""
+    lines = [f"# {card.name}", "", f"Translates {card.source_language} → {card.target_language}. {card.intended_use}".rstrip(), ""]
+    if card.not_for:
+        lines += [f"**Not for:** {card.not_for}", ""]
+    if card.scores:
+        lines += ["| test set | metric | value | beam | length penalty | signature |", "|---|---|---|---|---|---|"]
+        for score in card.scores:
+            beam = "" if score.beam_size is None else score.beam_size
+            penalty = "" if score.length_penalty is None else score.length_penalty
+            lines.append(f"| {score.test_set} | {score.metric} | {score.value:.2f} | {beam} | {penalty} | `{score.signature}` |")
+        lines.append("")
+    if card.bleu_by_length:
+        lines += ["| words in the source | sentences | BLEU |", "|---|---|---|"]
+        for part in card.bleu_by_length:
+            span = f"{part.minimum}–{part.maximum}" if part.maximum is not None else f"{part.minimum} and more"
+            lines.append(f"| {span} | {part.sentences} | {part.bleu:.1f} |")
+        lines.append("")
+    lines.append(f"- parameters: {card.parameters:,}, stored as {card.weight_storage}")
+    if card.training is not None:
+        training = card.training
+        lines.append(
+            f"- training: recipe `{training.recipe}`, seed {training.seed}, {training.updates:,} updates "
+            f"({training.epochs:.1f} epochs, {training.target_tokens:,} target tokens) in {training.minutes:.0f} minutes "
+            f"on {training.device}, torch {training.torch_version}"
+        )
+    if card.corpus is not None:
+        lines.append(f"- corpus: {card.corpus.name}, {card.corpus.train_pairs:,} training pairs, {card.corpus.licence}".rstrip(", "))
+        if card.corpus.attribution:
+            lines.append(f"- attribution: {card.corpus.attribution}")
+    if card.training_lengths is not None:
+        lengths = card.training_lengths
+        lines.append(
+            f"- source tokens in training: mean {lengths.source_mean:.1f}, 99 % have at most "
+            f"{lengths.source_99th_percentile}, the longest {lengths.source_maximum}"
+        )
+    if card.licence:
+        lines.append(f"- licence of the model: {card.licence}")
+    return "\n".join(lines) + "\n"
