@@ -1,0 +1,122 @@
+"""What all tests share: small threads, hypothesis profiles, a free port and a tiny model directory."""
+
+from __future__ import annotations
+
+import os
+
+# Two threads of OpenMP on a tiny matrix wait for each other longer than they compute. Set before torch is imported, and
+# inherited by the processes that the tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("fast", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fuzz", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+ENGLISH = (
+    "Where is the station?",
+    "The station is near the old bridge.",
+    "I would like a cup of coffee, please.",
+    "It is raining again this morning.",
+    "She reads a book every evening.",
+    "The children are playing in the garden.",
+    "We will arrive at half past seven.",
+    "Can you open the window?",
+    "He never answers my letters.",
+    "They bought bread, cheese and apples.",
+    "My brother works in a small town.",
+    "The train was late because of the snow.",
+)
+FRENCH = (
+    "Où est la gare ?",
+    "La gare est près du vieux pont.",
+    "Je voudrais une tasse de café, s'il vous plaît.",
+    "Il pleut encore ce matin.",
+    "Elle lit un livre tous les soirs.",
+    "Les enfants jouent dans le jardin.",
+    "Nous arriverons à sept heures et demie.",
+    "Peux-tu ouvrir la fenêtre ?",
+    "Il ne répond jamais à mes lettres.",
+    "Ils ont acheté du pain, du fromage et des pommes.",
+    "Mon frère travaille dans une petite ville.",
+    "Le train était en retard à cause de la neige.",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 that nothing listened on a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="session")
+def tiny_model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete English→French model directory with random weights: everything but good French."""
+    from training.subwords import train_vocabulary
+    from translator.card import Card, TrainingLengths
+    from translator.config import ModelConfig
+    from translator.directory import save_model
+    from translator.model import Seq2Seq
+
+    source_vocabulary, _ = train_vocabulary(ENGLISH, size=400, model_type="unigram", seed=1)
+    target_vocabulary, _ = train_vocabulary(FRENCH, size=400, model_type="unigram", seed=1)
+    model = Seq2Seq(
+        ModelConfig(
+            source_vocabulary_size=source_vocabulary.size,
+            target_vocabulary_size=target_vocabulary.size,
+            embedding_size=16,
+            hidden_size=16,
+            num_layers=2,
+            residual=True,
+        )
+    )
+    model.initialise(seed=1)
+    lengths = (
+        [len(source_vocabulary.encode(text)) for text in ENGLISH],
+        [len(target_vocabulary.encode(t)) for t in FRENCH],
+    )
+    card = Card(
+        name="tiny-en-fr",
+        source_language="en",
+        target_language="fr",
+        intended_use="Tests only: its weights are random.",
+        not_for="Translating.",
+        length_penalty=0.6,
+        parameters=model.parameter_count(),
+        training_lengths=TrainingLengths(
+            source_mean=sum(lengths[0]) / len(ENGLISH),
+            source_99th_percentile=max(lengths[0]),
+            source_maximum=max(lengths[0]),
+            target_mean=sum(lengths[1]) / len(FRENCH),
+            target_99th_percentile=max(lengths[1]),
+            target_maximum=max(lengths[1]),
+        ),
+        examples=list(ENGLISH[:3]),
+    )
+    path = tmp_path_factory.mktemp("models") / "tiny-en-fr"
+    save_model(path, model=model, source_vocabulary=source_vocabulary, target_vocabulary=target_vocabulary, card=card)
+    return path
