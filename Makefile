@@ -1,0 +1,117 @@
+# `make run` and `make test` are all that a newcomer needs; `make help` lists the rest.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PORT ?= 8000
+MODEL ?= translator/pretrained/en-fr
+RECIPE ?= libreoffice-help-en-fr
+TRAIN_FLAGS ?=
+PYTEST_FLAGS ?=
+TORCH_INDEX ?=
+PYTHON ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+RECIPE_NAME := $(basename $(notdir $(RECIPE)))
+
+.PHONY: help
+help: ## List the commands and the variables
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sort | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16 | sed 's/^/  make /'
+	@printf '\nVariables, as in "make run PORT=9000":\n'
+	@printf '  %-13s %s\n' \
+	  PORT 'where the service listens on 127.0.0.1 ($(PORT))' \
+	  MODEL 'the model directory it serves ($(MODEL))' \
+	  RECIPE 'what make train trains: a shipped recipe or a TOML file named after the recipe ($(RECIPE))' \
+	  TRAIN_FLAGS 'further options for training, such as "--set optimisation.epochs=1"' \
+	  PYTEST_FLAGS 'further options for pytest, such as "-k search"' \
+	  TORCH_INDEX 'another package index for PyTorch alone, such as the one of its CPU-only builds' \
+	  PYTHON 'the Python to make $(VENV) with, 3.11 or newer (found by itself)'
+
+.PHONY: run
+run: $(VENV)/.serve ## Serve the shipped model on http://127.0.0.1:8000
+	@$(call foreground,$(BIN)/python -m service --port $(PORT) --model $(MODEL))
+
+.PHONY: test
+test: $(VENV)/.dev ## Run the tests, less than 15 minutes on two cores
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+.PHONY: test-all
+test-all: $(VENV)/.dev ## Run all tests: the slow ones, those in a browser and the fuzzing too
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest --timeout 3600 -m "" $(PYTEST_FLAGS)
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Check style, types and which package may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.dev ## Put the code into its style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: train
+train: $(VENV)/.train ## Train RECIPE, measure it on its test set; the model is in runs/RECIPE/model
+	$(BIN)/python -m training train $(RECIPE) $(TRAIN_FLAGS)
+	$(BIN)/python -m training evaluate --model runs/$(RECIPE_NAME)/model --update-card \
+	  --source prepared/$(RECIPE_NAME)/test.source.txt --reference prepared/$(RECIPE_NAME)/test.target.txt
+	@printf '\nServe it with:  make run MODEL=runs/%s/model\n' '$(RECIPE_NAME)'
+
+.PHONY: constraints
+constraints: $(VENV)/.dev ## Write constraints.txt anew from what is installed in .venv
+	$(BIN)/python -m pip --disable-pip-version-check freeze --exclude-editable \
+	  | sed -E -e 's/^(torch==[0-9.]+)\+.*/\1/' -e '/^(nvidia|cuda|triton)/d' > constraints.new
+	{ sed -n '/^#/p' constraints.txt; cat constraints.new; } > constraints.merged
+	mv constraints.merged constraints.txt && rm constraints.new
+
+.PHONY: clean
+clean: ## Remove .venv and caches; corpora, prepared and runs stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# What is installed, a stamp file for each part. PyTorch comes first and by itself, so that TORCH_INDEX is asked for
+# nothing else; the project is installed as a link to this folder, so that edits count at once.
+
+$(VENV)/.torch: constraints.txt
+	@python="$(PYTHON)"; \
+	suits() { "$$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }; \
+	for candidate in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	  if [ -z "$$python" ] && suits "$$candidate"; then python="$$candidate"; fi; \
+	done; \
+	if [ -z "$$python" ] || ! suits "$$python"; then \
+	  echo 'Python 3.11 or newer with its venv module is needed, and none was found. On Debian and Ubuntu:' \
+	    'sudo apt install python3 python3-venv. Elsewhere name one: make PYTHON=/path/to/python3.12' >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing into $(VENV) with $$("$$python" --version); this is done once and takes some minutes."; \
+	"$$python" -m venv $(VENV)
+	$(INSTALL) $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) torch
+	@touch $@
+
+$(VENV)/.serve: $(VENV)/.torch pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[serve]'
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.torch pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[train]'
+	@touch $@
+
+# The development extras hold the two others, so that one installation is enough for `make run` and `make train` as well.
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[serve,train,dev]'
+	@touch $(VENV)/.serve $(VENV)/.train $@
+
+# Run a command so that Ctrl-C reaches it and nothing else. A terminal sends the signal to its whole foreground process
+# group, and make, if it is in it, ends with an error even where the command shuts down as it should. So on a terminal
+# the command gets a group of its own; elsewhere it takes the shell's place and receives what make passes on.
+define foreground
+case "$$(ps -o stat= -p $$$$ 2>/dev/null)" in \
+  *+*) set -m; $(1) & fg >/dev/null; status=$$?; \
+       while [ -n "$$(jobs -s)" ]; do fg >/dev/null; status=$$?; done; exit $$status;; \
+  *) exec $(1);; \
+esac
+endef
