@@ -130,9 +130,15 @@ class DotAttention(nn.Module):
         super().__init__()
         self.combine = nn.Linear(2 * hidden_size, hidden_size, bias=False)
 
-    def forward(self, outputs_BTH: Tensor, memory_BSH: Tensor) -> Tensor:
-        """[batch, target, hidden] and [batch, source, hidden] to [batch, target, hidden]."""
-        weights_BTS = torch.softmax(outputs_BTH @ memory_BSH.transpose(1, 2), dim=-1)
+    def forward(self, outputs_BTH: Tensor, memory_BSH: Tensor, mask_BS: Tensor | None = None) -> Tensor:
+        """[batch, target, hidden] and [batch, source, hidden] to [batch, target, hidden].
+
+        `mask_BS` (bool) is true where `memory_BSH` holds a real position; None means everywhere.
+        """
+        scores_BTS = outputs_BTH @ memory_BSH.transpose(1, 2)
+        if mask_BS is not None:
+            scores_BTS = scores_BTS.masked_fill(~mask_BS.unsqueeze(1), -torch.inf)
+        weights_BTS = torch.softmax(scores_BTS, dim=-1)
         attended_BTH = weights_BTS @ memory_BSH
         return torch.tanh(self.combine(torch.cat([attended_BTH, outputs_BTH], dim=2)))
 
