@@ -63,7 +63,7 @@ train: $(VENV)/.train ## Train RECIPE, measure it on its test set; the model is 
 
 .PHONY: constraints
 constraints: $(VENV)/.dev ## Write constraints.txt anew from what is installed in .venv
-	$(BIN)/python -m pip --disable-pip-version-check freeze --exclude-editable \
+	$(BIN)/python -m pip --disable-pip-version-check freeze --all --exclude pip --exclude-editable \
 	  | sed -E -e 's/^(torch==[0-9.]+)\+.*/\1/' -e '/^(nvidia|cuda|triton)/d' > constraints.new
 	{ sed -n '/^#/p' constraints.txt; cat constraints.new; } > constraints.merged
 	mv constraints.merged constraints.txt && rm constraints.new
