@@ -1,8 +1,9 @@
 """Batches of pairs whose source sentences all have one length.
 
-Equal source lengths need no padding on the source side, so the encoder's last state is exact without packing; sorting by target
-length within a source length keeps the padding on the target side small (section 3.4: batches of about equal length are twice
-as fast). The order is a function of seed and epoch alone, which is what makes a run resumable at any batch.
+Equal source lengths need no padding on the source side, so the encoder's last state is exact without packing; sorting
+by target length within a source length keeps the padding on the target side small (section 3.4: batches of about
+equal length are twice as fast). The order is a function of seed and epoch alone, which is what makes a run resumable
+at any batch.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ _PAIRS_A_WINDOW = 1 << 20
 class Batch:
     """Pairs as tensors, int64.
 
-    `source_BS` [batch, source] in reading order without `<EOS>`; `target_inputs_BT` [batch, target] begins with `<EOS>` and is
-    padded at the end; `targets_N` [tokens] are the tokens to predict, `<EOS>` last in each sentence, and `positions_N` [tokens]
-    where they stand in the flattened [batch · target].
+    `source_BS` [batch, source] in reading order without `<EOS>`; `target_inputs_BT` [batch, target] begins with
+    `<EOS>` and is padded at the end; `targets_N` [tokens] are the tokens to predict, `<EOS>` last in each sentence,
+    and `positions_N` [tokens] where they stand in the flattened [batch · target].
     """
 
     source_BS: Tensor
@@ -77,7 +78,9 @@ class BatchSampler:
         mean_target_tokens = float(self._target_lengths.mean()) + 1
         #: What the gradient is divided by, left-over batches included: the paper's 128.
         self.nominal_sentences: float = (
-            batch_sentences if batch_sentences is not None else max(1.0, (batch_target_tokens or 0) / mean_target_tokens)
+            batch_sentences
+            if batch_sentences is not None
+            else max(1.0, (batch_target_tokens or 0) / mean_target_tokens)
         )
 
     def epoch(self, epoch: int) -> list[NDArray[np.int64]]:

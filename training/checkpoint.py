@@ -54,7 +54,9 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
-        raise InputError(f"{path}: the checkpoint could not be written ({error}); make room and go on with --resume") from error
+        raise InputError(
+            f"{path}: the checkpoint could not be written ({error}); make room and go on with --resume"
+        ) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -68,7 +70,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{path}: the checkpoint is damaged ({type(error).__name__}); train without --resume") from error
+        raise InputError(
+            f"{path}: the checkpoint is damaged ({type(error).__name__}); train without --resume"
+        ) from error
     if state.get("version") != _VERSION:
         raise InputError(f"{path}: the checkpoint has version {state.get('version')}, this program reads {_VERSION}")
     return state

@@ -1,7 +1,8 @@
 """The training objective: cross-entropy over the target vocabulary, computed in slices.
 
-A batch's logits [tokens, vocabulary] are the largest array of a training step, and writing them to memory several times costs
-more than the matrix products. Here each slice of tokens goes through projection, loss and gradient while it is in the cache.
+A batch's logits [tokens, vocabulary] are the largest array of a training step, and writing them to memory several
+times costs more than the matrix products. Here each slice of tokens goes through projection, loss and gradient while
+it is in the cache.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class _SlicedCrossEntropy(torch.autograd.Function):
         return smoothed_loss, negative_log_likelihood
 
     @staticmethod
-    def backward(ctx: Any, smoothed_gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, smoothed_gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         features, weight, bias = ctx.saved_tensors
         return (
             features * smoothed_gradient.to(features.dtype),
@@ -86,8 +87,10 @@ def cross_entropy_sum(
     """Summed cross-entropy of `targets_N` (int64 [tokens]) under softmax(features · weightᵀ + bias), in nats.
 
     Label smoothing spreads that share of the target's mass evenly over the vocabulary (Szegedy et al. 2016, section 7).
-    Matrix products run in `compute_dtype`, sums in the weights' own type. Returns the smoothed sum, which has gradients, and
-    the plain negative log-likelihood, which has none. The gradients may be taken once.
+    Matrix products run in `compute_dtype`, sums in the weights' own type. Returns the smoothed sum, which has
+    gradients, and the plain negative log-likelihood, which has none. The gradients may be taken once.
     """
-    smoothed, plain = _SlicedCrossEntropy.apply(features_NH, weight_VH, bias_V, targets_N, label_smoothing, compute_dtype)
+    smoothed, plain = _SlicedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        features_NH, weight_VH, bias_V, targets_N, label_smoothing, compute_dtype
+    )
     return smoothed, plain

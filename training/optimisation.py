@@ -37,6 +37,8 @@ def learning_rate(options: OptimisationSection, update: int, updates_an_epoch: i
 
 
 def clip_gradient(parameters: Iterable[nn.Parameter], maximum_norm: float) -> Tensor:
-    """Scale the gradient g to `maximum_norm` · g ÷ s where s = ‖g‖₂ is larger (section 3.4). Returns s, a scalar tensor."""
+    """Scale the gradient g to `maximum_norm` · g ÷ s where s = ‖g‖₂ is larger (section 3.4). Returns s, a scalar
+    tensor.
+    """
     norm: Tensor = nn.utils.clip_grad_norm_(parameters, maximum_norm)
     return norm

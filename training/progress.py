@@ -40,7 +40,9 @@ class Progress:
         self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bar.stop()
 
     def advance(self) -> None:
@@ -81,7 +83,9 @@ class RunLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def write(self, event: str, **figures: Any) -> dict[str, Any]:
@@ -119,11 +123,17 @@ def draw_curves(log: Path, figure: Path) -> None:
     training = [entry for entry in entries if entry["event"] == "train"]
     validation = [entry for entry in entries if entry["event"] == "validation"]
     drawing, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    left.plot([entry["epoch"] for entry in training], [entry["perplexity"] for entry in training], label="training", alpha=0.6)
-    left.plot([entry["epoch"] for entry in validation], [entry["perplexity"] for entry in validation], "o-", label="dev")
+    left.plot(
+        [entry["epoch"] for entry in training], [entry["perplexity"] for entry in training], label="training", alpha=0.6
+    )
+    left.plot(
+        [entry["epoch"] for entry in validation], [entry["perplexity"] for entry in validation], "o-", label="dev"
+    )
     left.set(xlabel="epoch", ylabel="perplexity", yscale="log")
     left.legend()
-    right.plot([entry["epoch"] for entry in validation], [entry["bleu"] for entry in validation], "o-", color="tab:green")
+    right.plot(
+        [entry["epoch"] for entry in validation], [entry["bleu"] for entry in validation], "o-", color="tab:green"
+    )
     right.set(xlabel="epoch", ylabel="BLEU on dev")
     for axes in (left, right):
         axes.grid(alpha=0.3)

@@ -21,8 +21,9 @@ def train_vocabulary(
 ) -> tuple[Vocabulary, list[str]]:
     """Learn a vocabulary of `size` entries from `texts`, one sentence each.
 
-    A corpus too small for `size` gives the largest vocabulary that it supports. Returns the vocabulary and notices to show
-    (a smaller size, or what a lossy kind of vocabulary means). Raises `ValueError` where `texts` holds nothing to learn from.
+    A corpus too small for `size` gives the largest vocabulary that it supports. Returns the vocabulary and notices to
+    show (a smaller size, or what a lossy kind of vocabulary means). Raises `ValueError` where `texts` holds nothing
+    to learn from.
     """
     sentences = [escape(text) for text in texts if text.strip()]
     if not sentences:

@@ -78,7 +78,9 @@ class Trainer:
         torch.manual_seed(options.seed)
         self.model = Seq2Seq(shape)
         self.model.initialise(
-            seed=options.seed, initial_range=recipe.model.initial_range, embedding_deviation=recipe.model.embedding_deviation
+            seed=options.seed,
+            initial_range=recipe.model.initial_range,
+            embedding_deviation=recipe.model.embedding_deviation,
         )
         self.model.to(self.device)
         self.optimiser = make_optimiser(self.model.parameters(), options)
@@ -161,7 +163,9 @@ class Trainer:
         started = time.monotonic()
         options = self.recipe.optimisation
         vocabulary = self.prepared.target_vocabulary
-        batch = collate(self.prepared.train, indices, pad_id=vocabulary.pad_id, eos_id=vocabulary.eos_id).to(self.device)
+        batch = collate(self.prepared.train, indices, pad_id=vocabulary.pad_id, eos_id=vocabulary.eos_id).to(
+            self.device
+        )
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(options, self.position.update, self.updates_an_epoch)
         loss, negative_log_likelihood = self._loss(batch)
@@ -179,7 +183,9 @@ class Trainer:
         window.gradient_norm = window.gradient_norm + norm
 
     def _loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The summed loss over the nominal number of sentences (section 3.4 divides by 128), and the plain sum in nats."""
+        """The summed loss over the nominal number of sentences (section 3.4 divides by 128), and the plain sum in
+        nats.
+        """
         options = self.recipe.optimisation
         eos_id = self.prepared.source_vocabulary.eos_id
         low_precision = options.precision == "bfloat16"
@@ -237,11 +243,14 @@ class Trainer:
         )
         self.console.print(
             f"epoch {self.position.update / self.updates_an_epoch:5.2f}  update {self.position.update:>7,}  "
-            f"dev perplexity {result.perplexity:7.2f}  dev BLEU {result.bleu:5.2f}" + ("  (best so far)" if better else "")
+            f"dev perplexity {result.perplexity:7.2f}  dev BLEU {result.bleu:5.2f}"
+            + ("  (best so far)" if better else "")
         )
         if result.examples:
             source, reference, hypothesis = result.examples[self.position.update % len(result.examples)]
-            self.console.print(f"  {source}\n  → {hypothesis}\n  = {reference}", style="dim", markup=False, highlight=False)
+            self.console.print(
+                f"  {source}\n  → {hypothesis}\n  = {reference}", style="dim", markup=False, highlight=False
+            )
 
     def _save_model(self, result: Validation) -> None:
         save_model(
@@ -277,7 +286,7 @@ class Trainer:
     def _resume(self) -> None:
         state = read_checkpoint(self.checkpoint_file)
         if state["shape"] != self.model.config.model_dump():
-            raise InputError(f"{self.checkpoint_file}: belongs to a network of another shape than the recipe's; the recipe was changed")
+            raise InputError(f"{self.checkpoint_file}: belongs to a network of another shape; was the recipe changed?")
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.position = _Position(**state["position"])
@@ -288,15 +297,16 @@ class Trainer:
         loaded = load_model(self.model_directory, self.device)
         choose_length_penalty(loaded, self.prepared, self.recipe)
         self.console.print(
-            f"Best dev BLEU {self.position.best_bleu:.2f} at update {self.position.best_update:,}; model in {self.model_directory}"
+            f"Best dev BLEU {self.position.best_bleu:.2f} at update {self.position.best_update:,}; "
+            f"model in {self.model_directory}"
         )
 
     def _describe(self) -> None:
         train = self.prepared.train
         options = self.recipe.optimisation
         self.console.print(
-            f"{self.recipe.name}: {len(train):,} pairs, {self.model.parameter_count():,} parameters, {self.updates_an_epoch:,} "
-            f"updates an epoch, {self.updates:,} in all; target padding {self.sampler.target_padding():.1%}; "
+            f"{self.recipe.name}: {len(train):,} pairs, {self.model.parameter_count():,} parameters, "
+            f"{self.updates_an_epoch:,} updates an epoch, {self.updates:,} in all; target padding {self.sampler.target_padding():.1%}; "
             f"{options.precision} on {self.device.type} with {torch.get_num_threads()} threads",
             highlight=False,
         )

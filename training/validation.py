@@ -48,7 +48,10 @@ def validate(model: Seq2Seq, prepared: Prepared, recipe: Recipe) -> Validation:
     pairs = [(source, prepared.dev.target(index).tolist()) for index, source in enumerate(sources)]
     log_probability = sum(
         score_pairs(
-            model, pairs, source_eos_id=prepared.source_vocabulary.eos_id, target_eos_id=prepared.target_vocabulary.eos_id
+            model,
+            pairs,
+            source_eos_id=prepared.source_vocabulary.eos_id,
+            target_eos_id=prepared.target_vocabulary.eos_id,
         )
     )
     tokens = sum(len(target) + 1 for _, target in pairs)
@@ -70,7 +73,12 @@ def choose_length_penalty(loaded: LoadedModel, prepared: Prepared, recipe: Recip
     scores: dict[float, Score] = {}
     for length_penalty in recipe.evaluation.length_penalties:
         best = decode(
-            loaded.model, sources, options, loaded.source_vocabulary, loaded.target_vocabulary, length_penalty=length_penalty
+            loaded.model,
+            sources,
+            options,
+            loaded.source_vocabulary,
+            loaded.target_vocabulary,
+            length_penalty=length_penalty,
         )
         metric = sacrebleu.BLEU()
         texts = [loaded.target_vocabulary.decode(hypothesis.tokens) for hypothesis in best]

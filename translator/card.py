@@ -107,7 +107,12 @@ def card_digest(card: Card) -> str:
 
 def card_page(card: Card) -> str:
     """The card as Markdown, `README.md` of a model directory."""
-    lines = [f"# {card.name}", "", f"Translates {card.source_language} → {card.target_language}. {card.intended_use}".rstrip(), ""]
+    lines = [
+        f"# {card.name}",
+        "",
+        f"Translates {card.source_language} → {card.target_language}. {card.intended_use}".rstrip(),
+        "",
+    ]
     if card.not_for:
         lines += [f"**Not for:** {card.not_for}", ""]
     if card.scores:
@@ -115,7 +120,9 @@ def card_page(card: Card) -> str:
         for score in card.scores:
             beam = "" if score.beam_size is None else score.beam_size
             penalty = "" if score.length_penalty is None else score.length_penalty
-            lines.append(f"| {score.test_set} | {score.metric} | {score.value:.2f} | {beam} | {penalty} | `{score.signature}` |")
+            lines.append(
+                f"| {score.test_set} | {score.metric} | {score.value:.2f} | {beam} | {penalty} | `{score.signature}` |"
+            )
         lines.append("")
     if card.bleu_by_length:
         lines += ["| words in the source | sentences | BLEU |", "|---|---|---|"]
@@ -128,11 +135,15 @@ def card_page(card: Card) -> str:
         training = card.training
         lines.append(
             f"- training: recipe `{training.recipe}`, seed {training.seed}, {training.updates:,} updates "
-            f"({training.epochs:.1f} epochs, {training.target_tokens:,} target tokens) in {training.minutes:.0f} minutes "
-            f"on {training.device}, torch {training.torch_version}"
+            f"({training.epochs:.1f} epochs, {training.target_tokens:,} target tokens) "
+            f"in {training.minutes:.0f} minutes on {training.device}, torch {training.torch_version}"
         )
     if card.corpus is not None:
-        lines.append(f"- corpus: {card.corpus.name}, {card.corpus.train_pairs:,} training pairs, {card.corpus.licence}".rstrip(", "))
+        lines.append(
+            f"- corpus: {card.corpus.name}, {card.corpus.train_pairs:,} training pairs, {card.corpus.licence}".rstrip(
+                ", "
+            )
+        )
         if card.corpus.attribution:
             lines.append(f"- attribution: {card.corpus.attribution}")
     if card.training_lengths is not None:

@@ -1,6 +1,7 @@
 """The two configurations a translator has: the shape of the network and how it is searched.
 
-Both are frozen pydantic models that refuse unknown keys, so that a misspelt option is an error and never a silent default.
+Both are frozen pydantic models that refuse unknown keys, so that a misspelt option is an error and never a silent
+default.
 """
 
 from __future__ import annotations
@@ -15,15 +16,21 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source_vocabulary_size: int = Field(gt=2, description="Number of source subwords or words, special symbols included.")
-    target_vocabulary_size: int = Field(gt=2, description="Number of target subwords or words, special symbols included.")
+    source_vocabulary_size: int = Field(
+        gt=2, description="Number of source subwords or words, special symbols included."
+    )
+    target_vocabulary_size: int = Field(
+        gt=2, description="Number of target subwords or words, special symbols included."
+    )
     embedding_size: int = Field(default=1000, gt=0, description="Dimensions of a source or target embedding.")
     hidden_size: int = Field(default=1000, gt=0, description="Cells in each LSTM layer.")
     num_layers: int = Field(default=4, ge=1, le=32, description="Layers of the encoder and, equally, of the decoder.")
     reverse_source: bool = Field(default=True, description="Feed the source sentence last word first (section 3.3).")
     residual: bool = Field(default=False, description="Add a layer's input to its output, from the second layer on.")
     feed_context: bool = Field(default=False, description="Feed h(x) to the decoder at every step (Britz et al. 2017).")
-    attention: Literal["none", "dot"] = Field(default="none", description="Dot attention after the decoder's last layer.")
+    attention: Literal["none", "dot"] = Field(
+        default="none", description="Dot attention after the decoder's last layer."
+    )
     tie_target_embedding: bool = Field(default=False, description="Share the target embedding with the output layer.")
 
     @model_validator(mode="after")
@@ -53,9 +60,14 @@ class SearchOptions(BaseModel):
     )
     alternatives: int = Field(default=0, ge=0, le=200, description="Further hypotheses to return, distinct as text.")
     max_length: int | None = Field(
-        default=None, ge=1, le=10_000, description="Target tokens a sentence may have; None follows from its source length."
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Target tokens a sentence may have; None follows from its source length.",
     )
     temperature: float = Field(default=1.0, gt=0.0, le=100.0, description="Sampling only: divides the logits.")
     top_k: int | None = Field(default=None, ge=1, description="Sampling only: draw from the k most probable tokens.")
-    top_p: float | None = Field(default=None, gt=0.0, le=1.0, description="Sampling only: draw from the smallest set of this probability.")
+    top_p: float | None = Field(
+        default=None, gt=0.0, le=1.0, description="Sampling only: draw from the smallest set of this probability."
+    )
     seed: int = Field(default=0, ge=0, description="Sampling only: seed of the sentence's own generator.")

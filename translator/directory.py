@@ -1,8 +1,8 @@
 """The model directory: the only thing that passes from training to translation.
 
 `config.json` (architecture and format version), `model.safetensors`, `source.model` and `target.model` (SentencePiece),
-`card.json` (see `translator.card`) and `README.md` (the card to read). Nothing in it is code. It is written to a temporary
-directory, flushed to the disk and renamed; it is read only if every checksum and every shape is right.
+`card.json` (see `translator.card`) and `README.md` (the card to read). Nothing in it is code. It is written to a
+temporary directory, flushed to the disk and renamed; it is read only if every checksum and every shape is right.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def save_model(
     """
     path = Path(path)
     config = {"format_version": FORMAT_VERSION, "model": model.config.model_dump()}
-    card = card.model_copy(update={"parameters": model.parameter_count(), "weight_storage": storage, "format_version": FORMAT_VERSION})
+    card = card.model_copy(
+        update={"parameters": model.parameter_count(), "weight_storage": storage, "format_version": FORMAT_VERSION}
+    )
     with _written_directory(path) as directory:
         (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         save_file(_stored_tensors(model, storage), directory / "model.safetensors")
@@ -90,18 +92,24 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
     """Read and check a model directory.
 
     Raises:
-        ModelDirectoryError: a file is missing, truncated or altered, the directory is none of ours, or it was written by
+        ModelDirectoryError: a file is missing, truncated or altered, the directory is none of ours, or it was written
+        by
             a newer version of this program.
     """
     path = Path(path)
     if not path.is_dir():
-        raise ModelDirectoryError(f"{path}: there is no such model directory; train one, or name one that holds config.json")
+        raise ModelDirectoryError(
+            f"{path}: there is no such model directory; train one, or name one that holds config.json"
+        )
     config = _read_config(path)
     card = _read_card(path)
     for name in _CHECKED_FILES:
         _check_file(path / name, card.files.get(name))
     vocabularies = []
-    for name, size in (("source.model", config.source_vocabulary_size), ("target.model", config.target_vocabulary_size)):
+    for name, size in (
+        ("source.model", config.source_vocabulary_size),
+        ("target.model", config.target_vocabulary_size),
+    ):
         try:
             vocabulary = Vocabulary.load(path / name)
         except ValueError as error:
@@ -134,10 +142,14 @@ def _build_model(file: Path, config: ModelConfig) -> Seq2Seq:
     try:
         stored = load_file(file)
     except (SafetensorError, OSError) as error:
-        raise ModelDirectoryError(f"{file}: cannot be read as safetensors ({error}); copy the directory again") from error
+        raise ModelDirectoryError(
+            f"{file}: cannot be read as safetensors ({error}); copy the directory again"
+        ) from error
     scales = {name: stored.pop(name) for name in list(stored) if name.endswith(_SCALE_SUFFIX)}
     weights = {
-        name: tensor.float() * scales[name + _SCALE_SUFFIX][:, None] if name + _SCALE_SUFFIX in scales else tensor.float()
+        name: tensor.float() * scales[name + _SCALE_SUFFIX][:, None]
+        if name + _SCALE_SUFFIX in scales
+        else tensor.float()
         for name, tensor in stored.items()
     }
     if config.tie_target_embedding and "decoder.embedding.weight" in weights:
@@ -149,12 +161,13 @@ def _build_model(file: Path, config: ModelConfig) -> Seq2Seq:
     if expected != found:
         name = next(iter(sorted(expected.items() ^ found.items())))[0]
         raise ModelDirectoryError(
-            f"{file}: tensor {name} has shape {found.get(name, 'none')} where config.json asks for {expected.get(name, 'none')}"
+            f"{file}: tensor {name} has shape {found.get(name, 'none')} "
+            f"where config.json asks for {expected.get(name, 'none')}"
         )
     model.load_state_dict(weights, assign=True)
     if config.tie_target_embedding:
         model.decoder.output.weight = model.decoder.embedding.weight
-    for layer in (*model.encoder.stack.layers, *model.decoder.stack.layers):
+    for layer in (*model.encoder.stack.lstm_layers(), *model.decoder.stack.lstm_layers()):
         layer.flatten_parameters()
     return model.requires_grad_(False).eval()
 
@@ -167,7 +180,8 @@ def _read_config(path: Path) -> ModelConfig:
         raise ModelDirectoryError(f"{file}: says no format_version; is this a model directory?")
     if version > FORMAT_VERSION:
         raise ModelDirectoryError(
-            f"{file}: has format version {version}, this program reads up to {FORMAT_VERSION}; install a newer version of it"
+            f"{file}: has format version {version}, this program reads up to {FORMAT_VERSION}; "
+            "install a newer version of it"
         )
     try:
         return ModelConfig.model_validate(document.get("model"))
@@ -219,7 +233,8 @@ def _first_fault(error: ValidationError) -> str:
 def _write_card(directory: Path, card: Card) -> None:
     (directory / "README.md").write_text(card_page(card), encoding="utf-8")
     files = {
-        name: FileRecord(sha256=_sha256(directory / name), bytes=(directory / name).stat().st_size) for name in _CHECKED_FILES
+        name: FileRecord(sha256=_sha256(directory / name), bytes=(directory / name).stat().st_size)
+        for name in _CHECKED_FILES
     }
     card = card.model_copy(update={"files": files})
     card = card.model_copy(update={"digest": card_digest(card)})
@@ -233,7 +248,9 @@ def _sha256(file: Path) -> str:
 
 @contextmanager
 def _written_directory(path: Path) -> Iterator[Path]:
-    """A temporary directory beside `path` that takes its place when the block ends well, and vanishes when it does not."""
+    """A temporary directory beside `path` that takes its place when the block ends well, and vanishes when it does
+    not.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -263,7 +280,10 @@ def _exchange(new: Path, old: Path) -> None:
     """Swap two directories: in one system call on Linux, so that `old` is never missing; by two renames elsewhere."""
     current_directory, exchange_flag = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of <fcntl.h> and <linux/fs.h>
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
-    if rename is not None and rename(current_directory, os.fsencode(new), current_directory, os.fsencode(old), exchange_flag) == 0:
+    if (
+        rename is not None
+        and rename(current_directory, os.fsencode(new), current_directory, os.fsencode(old), exchange_flag) == 0
+    ):
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{old.name}-old-", dir=old.parent))
     old.rename(aside / old.name)

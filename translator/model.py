@@ -1,17 +1,21 @@
 """The network of Sutskever, Vinyals & Le 2014, *Sequence to Sequence Learning with Neural Networks*, in one file.
 
-Two separate deep LSTMs. The encoder reads the source sentence backwards; the last hidden and cell states of **all** its layers
-are the decoder's first states, with nothing in between; the decoder then emits the target, starting from `<EOS>`.
+Two separate deep LSTMs. The encoder reads the source sentence backwards; the last hidden and cell states of **all**
+its layers are the decoder's first states, with nothing in between; the decoder then emits the target, starting from
+`<EOS>`.
 
 Departures from the paper, each an option that its preset leaves off:
-- `residual`: from the second layer on, a layer's input is added to its output (deep stacks hardly train on small corpora).
-- `feed_context`: h(x), the encoder's last output, stands beside the embedding at every decoder step (Britz et al. 2017).
+- `residual`: from the second layer on, a layer's input is added to its output (deep stacks hardly train on small
+  corpora).
+- `feed_context`: h(x), the encoder's last output, stands beside the embedding at every decoder step (Britz et al.
+  2017).
 - `attention = "dot"`: Luong et al. 2015, after the decoder's last layer, without input feeding.
 - `tie_target_embedding`: the output layer's weights are the target embedding (Press & Wolf 2017).
 - dropout between layers, one mask for all the positions of a sentence (Gal & Ghahramani 2016).
 Biases follow `torch.nn.LSTM`, which has two vectors a gate where the paper is silent.
 
-Names carry shapes: B batch, S source positions, T target positions, L layers, E embedding, H hidden, V target vocabulary.
+Names carry shapes: B batch, S source positions, T target positions, L layers, E embedding, H hidden, V target
+vocabulary.
 """
 
 from __future__ import annotations
@@ -37,8 +41,9 @@ class State:
 class Encoded:
     """A batch of source sentences as the decoder sees them.
 
-    `state` is h(x), the paper's vector of 2 · layers · hidden numbers; `context_BH` [batch, hidden] is the top layer's last
-    output; `memory_BSH` [batch, source, hidden] are all its outputs, in the order in which the source was read.
+    `state` is h(x), the paper's vector of 2 · layers · hidden numbers; `context_BH` [batch, hidden] is the top
+    layer's last output; `memory_BSH` [batch, source, hidden] are all its outputs, in the order in which the source
+    was read.
     """
 
     state: State
@@ -53,13 +58,19 @@ class LSTMStack(nn.Module):
         super().__init__()
         self.residual = residual
         self.layers = nn.ModuleList(
-            nn.LSTM(input_size if layer == 0 else hidden_size, hidden_size, batch_first=True) for layer in range(num_layers)
+            nn.LSTM(input_size if layer == 0 else hidden_size, hidden_size, batch_first=True)
+            for layer in range(num_layers)
         )
+
+    def lstm_layers(self) -> list[nn.LSTM]:
+        """The layers, lowest first."""
+        return [layer for layer in self.layers if isinstance(layer, nn.LSTM)]
 
     def forward(self, inputs_BTE: Tensor, state: State | None, dropout: float = 0.0) -> tuple[Tensor, State]:
         """Run over [batch, time, input]; returns the top outputs [batch, time, hidden] and the last state.
 
-        `state` None stands for zeros. `dropout` acts on each layer's input; it is the caller's to give it in training only.
+        `state` None stands for zeros. `dropout` acts on each layer's input; it is the caller's to give it in training
+        only.
         """
         hidden, cell = [], []
         outputs_BTH = inputs_BTE
@@ -85,8 +96,8 @@ class Encoder(nn.Module):
     def forward(self, source_BS: Tensor, eos_id: int, dropout: float = 0.0) -> Encoded:
         """Encode int64 ids [batch, source], all of one length, in reading order and without `<EOS>`.
 
-        They are reversed (section 3.3) and `<EOS>` is read last (Figure 1). Sentences of different lengths do not belong in
-        one call: padding would leak into h(x).
+        They are reversed (section 3.3) and `<EOS>` is read last (Figure 1). Sentences of different lengths do not
+        belong in one call: padding would leak into h(x).
         """
         ends_B1 = source_BS.new_full((source_BS.shape[0], 1), eos_id)
         read_BS = torch.cat([source_BS.flip(1) if self.reverse_source else source_BS, ends_B1], dim=1)
@@ -156,14 +167,18 @@ class Seq2Seq(nn.Module):
     def initialise(self, *, seed: int, initial_range: float = 0.08, embedding_deviation: float | None = None) -> None:
         """Draw every parameter from U[−initial_range, initial_range] (section 3.4).
 
-        `embedding_deviation` draws the embeddings from N(0, deviation²) instead; a tied target embedding is left uniform,
-        because it is the output layer too.
+        `embedding_deviation` draws the embeddings from N(0, deviation²) instead; a tied target embedding is left
+        uniform, because it is the output layer too.
         """
         generator = torch.Generator().manual_seed(seed)
         for parameter in self.parameters():
             parameter.uniform_(-initial_range, initial_range, generator=generator)
         if embedding_deviation is not None:
-            embeddings = [self.encoder.embedding] if self.config.tie_target_embedding else [self.encoder.embedding, self.decoder.embedding]
+            embeddings = (
+                [self.encoder.embedding]
+                if self.config.tie_target_embedding
+                else [self.encoder.embedding, self.decoder.embedding]
+            )
             for embedding in embeddings:
                 embedding.weight.normal_(0.0, embedding_deviation, generator=generator)
 

@@ -17,7 +17,8 @@ def score_pairs(
 ) -> list[float]:
     """The log-probability, in nats, of each target given its source, that of `<EOS>` included.
 
-    `pairs` are token ids in reading order, without `<EOS>`. Pairs of one source length run together (no padding enters h(x)).
+    `pairs` are token ids in reading order, without `<EOS>`. Pairs of one source length run together (no padding
+    enters h(x)).
     """
     device = model.decoder.output.weight.device
     scores = [0.0] * len(pairs)
@@ -30,7 +31,9 @@ def score_pairs(
             end += 1
         members = order[start:end]
         longest = max(len(pairs[index][1]) for index in members) + 1
-        source_BS = torch.tensor([list(pairs[index][0]) for index in members], dtype=torch.int64).reshape(len(members), length)
+        source_BS = torch.tensor([list(pairs[index][0]) for index in members], dtype=torch.int64).reshape(
+            len(members), length
+        )
         inputs_BT = torch.full((len(members), longest), target_eos_id)
         outputs_BT = torch.full((len(members), longest), -1)
         for row, index in enumerate(members):

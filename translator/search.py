@@ -1,12 +1,12 @@
 """Beam search, greedy search (beam 1) and sampling, vectorised over all hypotheses of all sentences. Knows no text.
 
 Beam search is the paper's (section 3.2) with the freed places refilled: at every step all one-token extensions of a
-sentence's open hypotheses are ranked; those among the best `beam_size` that end in `<EOS>` are finished, and the best others
-fill the beam again. A sentence is done when it has `beam_size` finished hypotheses, when no open hypothesis can still beat
-its `count`-th best, or at its maximum length.
+sentence's open hypotheses are ranked; those among the best `beam_size` that end in `<EOS>` are finished, and the best
+others fill the beam again. A sentence is done when it has `beam_size` finished hypotheses, when no open hypothesis
+can still beat its `count`-th best, or at its maximum length.
 
-score = log p ÷ ((5 + |y|) / 6)^α (Wu et al. 2016, equation 14), |y| in tokens without `<EOS>`; α = 0 is the paper's ranking.
-N sentences, K beam, R = N · K rows, V vocabulary, C candidates.
+score = log p ÷ ((5 + |y|) / 6)^α (Wu et al. 2016, equation 14), |y| in tokens without `<EOS>`; α = 0 is the paper's
+ranking. N sentences, K beam, R = N · K rows, V vocabulary, C candidates.
 """
 
 from __future__ import annotations
@@ -43,12 +43,17 @@ def maximum_length(options: SearchOptions, source_length: int) -> int:
 
 
 def search(
-    engine: Engine[Any], sources: Sequence[Sequence[int]], options: SearchOptions, *, length_penalty: float, count: int = 1
+    engine: Engine[Any],
+    sources: Sequence[Sequence[int]],
+    options: SearchOptions,
+    *,
+    length_penalty: float,
+    count: int = 1,
 ) -> list[list[Hypothesis]]:
     """Translate `sources` (token ids in reading order, without `<EOS>`) as one batch.
 
-    Returns for each source its up to `count` best hypotheses, best first and at least one; the beam is as wide as `count`
-    where that is more. A result depends on its own source alone, never on its neighbours.
+    Returns for each source its up to `count` best hypotheses, best first and at least one; the beam is as wide as
+    `count` where that is more. A result depends on its own source alone, never on its neighbours.
     """
     if not sources:
         return []
@@ -73,7 +78,12 @@ class _BeamSearch:
     """The state of one batch: `live` are the sentences not yet done, whose rows follow one another, K for each."""
 
     def __init__(
-        self, engine: Engine[Any], sources: Sequence[Sequence[int]], options: SearchOptions, length_penalty: float, count: int
+        self,
+        engine: Engine[Any],
+        sources: Sequence[Sequence[int]],
+        options: SearchOptions,
+        length_penalty: float,
+        count: int,
     ) -> None:
         self.engine = engine
         self.sources = sources
@@ -159,7 +169,8 @@ class _BeamSearch:
         if len(sentence.finished) < self.count:
             return False
         worst_wanted = sorted((hypothesis.score for hypothesis in sentence.finished), reverse=True)[self.count - 1]
-        # log p can only fall and the divisor only rise up to the maximum length, so this bounds all that may still come.
+        # log p can only fall and the divisor only rise up to the maximum length, so this bounds all that may still
+        # come.
         return best_open / self._penalty(sentence.maximum_length) <= worst_wanted
 
     def _collect_cut(
@@ -170,7 +181,9 @@ class _BeamSearch:
         for beam, log_probability in enumerate(scores):
             if log_probability > -np.inf:
                 tokens = tuple(history_NKT[position, beam].tolist())
-                sentence.cut.append(Hypothesis(tokens, log_probability, log_probability / self._penalty(length), finished=False))
+                sentence.cut.append(
+                    Hypothesis(tokens, log_probability, log_probability / self._penalty(length), finished=False)
+                )
 
     def _penalty(self, length: int) -> float:
         return float(((5 + length) / 6) ** self.length_penalty)
@@ -193,7 +206,9 @@ def _best_extensions(log_probabilities_RV: Tensor, scores_NK: Tensor, wanted: in
     row_scores_RC, row_tokens_RC = log_probabilities_RV.topk(each, dim=1)
     sums_NC = (row_scores_RC.view(sentences, beam, each) + scores_NK.unsqueeze(2)).view(sentences, beam * each)
     best_NC, places_NC = sums_NC.topk(min(wanted, beam * each), dim=1)
-    return _Candidates(best_NC, places_NC // each, row_tokens_RC.view(sentences, beam * each).gather(1, places_NC), scores_NK)
+    return _Candidates(
+        best_NC, places_NC // each, row_tokens_RC.view(sentences, beam * each).gather(1, places_NC), scores_NK
+    )
 
 
 def _best_open(scores_NC: Tensor, is_end_NC: Tensor, beam_size: int) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
 """Text to subword ids and back, on SentencePiece.
 
-Byte fallback and the identity normalisation make `unigram` and `bpe` vocabularies lossless: every Unicode string without lone
-surrogates comes back as it went in. `char` and `word` vocabularies replace what they do not know by the unknown symbol, and
-say so in `Vocabulary.lossless`.
+Byte fallback and the identity normalisation make `unigram` and `bpe` vocabularies lossless: every Unicode string
+without lone surrogates comes back as it went in. `char` and `word` vocabularies replace what they do not know by the
+unknown symbol, and say so in `Vocabulary.lossless`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""How one decoder step is computed. Every engine gives the same answers; `reference` is the one the others are held to."""
+"""How one decoder step is computed. Every engine gives the same answers; `reference` is the one the others are held
+to.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class Engine(Protocol[Rows]):
         """One row for each source sentence, given as token ids in reading order without `<EOS>`."""
 
     def step(self, rows: Rows, tokens_R: Tensor) -> tuple[Tensor, Rows]:
-        """Feed each row its last token (int64 [R]); returns log-probabilities [R, V] of the next one, and the new rows."""
+        """Feed each row its last token (int64 [R]); returns log-probabilities [R, V] of the next one, and the new
+        rows.
+        """
 
     def take(self, rows: Rows, indices: Tensor) -> Rows:
         """The rows at `indices` (int64 [any]), in that order; an index may repeat."""

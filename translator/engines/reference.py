@@ -34,13 +34,17 @@ class ReferenceRows:
 class ReferenceEngine:
     """Steps a `Seq2Seq` as it is: its device, its floating-point type."""
 
-    def __init__(self, model: Seq2Seq, *, source_eos_id: int, target_eos_id: int, forbidden: Sequence[int] = ()) -> None:
-        """`forbidden` target tokens, such as `<pad>`, get probability 0. The weights are those at the time of this call."""
+    def __init__(
+        self, model: Seq2Seq, *, source_eos_id: int, target_eos_id: int, forbidden: Sequence[int] = ()
+    ) -> None:
+        """`forbidden` target tokens, such as `<pad>`, get probability 0. The weights are those at the time of this
+        call.
+        """
         self._model = model
         self._source_eos_id = source_eos_id
         self.eos_id = target_eos_id
         self.vocabulary_size = model.config.target_vocabulary_size
-        layers = list(model.decoder.stack.layers)
+        layers = model.decoder.stack.lstm_layers()
         self._weights = [torch.cat([layer.weight_ih_l0, layer.weight_hh_l0], dim=1).detach() for layer in layers]
         self._biases = [(layer.bias_ih_l0 + layer.bias_hh_l0).detach() for layer in layers]
         self._residual = model.config.residual
@@ -77,7 +81,9 @@ class ReferenceEngine:
         for index, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
             gates = functional.linear(torch.cat([inputs, rows.hidden_LRH[index]], dim=1), weight, bias)
             input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)
-            cell_RH = torch.sigmoid(forget_gate) * rows.cell_LRH[index] + torch.sigmoid(input_gate) * torch.tanh(candidate)
+            cell_RH = torch.sigmoid(forget_gate) * rows.cell_LRH[index] + torch.sigmoid(input_gate) * torch.tanh(
+                candidate
+            )
             hidden_RH = torch.sigmoid(output_gate) * torch.tanh(cell_RH)
             inputs = hidden_RH + inputs if self._residual and index > 0 else hidden_RH
             hidden.append(hidden_RH)
@@ -85,7 +91,9 @@ class ReferenceEngine:
         features = inputs if decoder.attention is None else self._attend(rows, inputs)
         log_probabilities = torch.log_softmax(decoder.output(features), dim=1)
         log_probabilities[:, self._forbidden] = -torch.inf
-        stepped = ReferenceRows(torch.stack(hidden), torch.stack(cell), rows.context_RH, rows.memory_RSH, rows.memory_mask_RS)
+        stepped = ReferenceRows(
+            torch.stack(hidden), torch.stack(cell), rows.context_RH, rows.memory_RSH, rows.memory_mask_RS
+        )
         return log_probabilities, stepped
 
     @torch.inference_mode()
@@ -101,7 +109,12 @@ class ReferenceEngine:
     @torch.inference_mode()
     def append(self, rows: ReferenceRows, others: ReferenceRows) -> ReferenceRows:
         memory, mask = rows.memory_RSH, rows.memory_mask_RS
-        if memory is not None and mask is not None and others.memory_RSH is not None and others.memory_mask_RS is not None:
+        if (
+            memory is not None
+            and mask is not None
+            and others.memory_RSH is not None
+            and others.memory_mask_RS is not None
+        ):
             longest = max(memory.shape[1], others.memory_RSH.shape[1])
             memory = torch.cat([_pad(memory, longest), _pad(others.memory_RSH, longest)])
             mask = torch.cat([_pad(mask, longest), _pad(others.memory_mask_RS, longest)])
@@ -121,7 +134,8 @@ class ReferenceEngine:
 
     def _attend(self, rows: ReferenceRows, features_RH: Tensor) -> Tensor:
         attention = self._model.decoder.attention
-        assert attention is not None and rows.memory_RSH is not None and rows.memory_mask_RS is not None
+        assert attention is not None
+        assert rows.memory_RSH is not None
         attended: Tensor = attention(features_RH.unsqueeze(1), rows.memory_RSH, rows.memory_mask_RS)
         return attended.squeeze(1)
 
