@@ -160,7 +160,9 @@ def _load_array(file: Path, dtype: type[_Number]) -> npt.NDArray[_Number]:
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{file}: damaged; prepare the corpus again ({error})") from error
     if array.ndim != 1 or array.dtype != dtype:
-        raise InputError(f"{file}: holds {array.dtype} {array.shape}, not a row of {np.dtype(dtype)}; prepare the corpus again")
+        raise InputError(
+            f"{file}: {array.dtype} {array.shape}, not a row of {np.dtype(dtype)}; prepare the corpus again"
+        )
     return array
 
 

@@ -1,0 +1,249 @@
+"""Sentence pairs from files, from the Hugging Face hub and from Debian's LibreOffice help."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import threading
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.errors import InputError
+from training.libreoffice import build_corpus
+from training.recipe import Recipe
+from training.splitting import Pair
+
+if TYPE_CHECKING:
+    import datasets
+
+_HUB_ADDRESS = "https://huggingface.co"
+_PROBE_SECONDS = 8.0
+_SPLIT_NAMES = {"train": ("train",), "dev": ("validation", "dev", "valid"), "test": ("test",)}
+_SHOW_FILES = (
+    "sentence pairs in files need no network: "
+    "--set corpus.kind=moses --set corpus.path=FOLDER, with train.{source}, train.{target}, dev.{source} … in FOLDER"
+)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus, opened. The parts may be iterated over again and again; dev or test may be missing.
+
+    Attributes:
+        name: what it is called on a model's card.
+        parts: pairs of "train" and, where the corpus brings them, "dev" and "test".
+        files: the files that it was read from; none for a data set of the hub.
+    """
+
+    name: str
+    parts: Mapping[str, Iterable[Pair]]
+    files: tuple[Path, ...]
+
+
+def open_corpus(recipe: Recipe) -> Corpus:
+    """Finds the recipe's corpus, and downloads it where it has to. Sentences are read when the parts are iterated over.
+
+    Raises:
+        InputError: it is not there, or cannot be had from this machine. Iterating raises it for unequal line counts,
+            text that is not UTF-8 and damaged files.
+    """
+    section = recipe.corpus
+    if section.kind == "hub":
+        return _open_hub(recipe)
+    if section.kind == "tsv":
+        return _open_tab_separated(recipe)
+    if section.kind == "libreoffice-help":
+        build_corpus(
+            recipe.corpus_path,
+            section.source_language,
+            section.target_language,
+            held_out_pairs=section.held_out_pairs,
+        )
+    return _open_moses(recipe)
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Lines of a UTF-8 file, plain or gzipped, without their ends. Only LF ends a line, as in Moses and `wc -l`.
+
+    Raises:
+        InputError: the file cannot be read, or a line is not UTF-8; the line's number is named.
+    """
+    number = 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                text = line.decode("utf-8").removesuffix("\n").removesuffix("\r")
+                yield text.removeprefix("\ufeff") if number == 1 else text
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}, line {number}: not UTF-8 (byte {error.object[error.start]:#04x}); "
+            f"convert the file, for example with: iconv -f LATIN1 -t UTF-8"
+        ) from error
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise InputError(f"{path}: damaged gzip file ({error}); copy it again") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+
+
+@dataclass(frozen=True)
+class MosesPairs:
+    """Two files of which line n of one translates line n of the other."""
+
+    source: Path
+    target: Path
+
+    def __iter__(self) -> Iterator[Pair]:
+        sources, targets = read_lines(self.source), read_lines(self.target)
+        for lines, (source, target) in enumerate(zip_longest(sources, targets)):
+            if source is None or target is None:
+                rest = 1 + sum(1 for _ in (targets if source is None else sources))
+                counts = (lines, lines + rest) if source is None else (lines + rest, lines)
+                raise InputError(
+                    f"{self.source} has {counts[0]:,} lines and {self.target} {counts[1]:,}; "
+                    "line n of one must translate line n of the other"
+                )
+            yield source, target
+
+
+@dataclass(frozen=True)
+class TabSeparatedPairs:
+    """A file of one pair a line; further columns (an attribution, such as manythings' files have) are passed over."""
+
+    path: Path
+    source_column: int
+    target_column: int
+
+    def __iter__(self) -> Iterator[Pair]:
+        for number, line in enumerate(read_lines(self.path), start=1):
+            columns = line.split("\t")
+            if not line.strip():
+                continue
+            if len(columns) < 2:
+                raise InputError(f"{self.path}, line {number}: expected two sentences with a tab between them")
+            yield columns[self.source_column], columns[self.target_column]
+
+
+@dataclass(frozen=True)
+class HubPairs:
+    """One part of a data set that has a column `translation` or a column for each language."""
+
+    rows: datasets.Dataset
+    source_language: str
+    target_language: str
+
+    def __iter__(self) -> Iterator[Pair]:
+        languages = (self.source_language, self.target_language)
+        for batch in self.rows.iter(batch_size=1000):
+            if "translation" in batch:
+                sources, targets = ([row[language] for row in batch["translation"]] for language in languages)
+            else:
+                sources, targets = (batch[language] for language in languages)
+            yield from ((source or "", target or "") for source, target in zip(sources, targets, strict=True))
+
+
+def _open_moses(recipe: Recipe) -> Corpus:
+    folder = recipe.corpus_path
+    source_language, target_language = recipe.corpus.source_language, recipe.corpus.target_language
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: there is no such corpus folder; put train.{source_language} and train.{target_language} there "
+            f"(dev and test too, if there are), or name another with --set corpus.path=FOLDER"
+        )
+    parts: dict[str, MosesPairs] = {}
+    for name in _SPLIT_NAMES:
+        source, target = (_plain_or_gzipped(folder / f"{name}.{code}") for code in (source_language, target_language))
+        if source is not None and target is not None:
+            parts[name] = MosesPairs(source, target)
+        elif source is not None or target is not None or name == "train":
+            missing = f"{name}.{source_language}" if source is None else f"{name}.{target_language}"
+            raise InputError(
+                f"{folder / missing}: missing (plain or .gz); a corpus folder holds train, dev and test "
+                "in two files each, named by language"
+            )
+    files = tuple(file for pairs in parts.values() for file in (pairs.source, pairs.target))
+    return Corpus(folder.resolve().name, parts, files)
+
+
+def _plain_or_gzipped(path: Path) -> Path | None:
+    return next((file for file in (path, path.with_name(f"{path.name}.gz")) if file.is_file()), None)
+
+
+def _open_tab_separated(recipe: Recipe) -> Corpus:
+    section, path = recipe.corpus, recipe.corpus_path
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file of tab-separated pairs; name one with --set corpus.path=FILE")
+    languages = (section.source_language, section.target_language)
+    columns = tuple(section.configuration.split("-")) if section.configuration is not None else languages
+    if len(columns) != 2 or set(columns) != set(languages):
+        raise InputError(
+            f"corpus.configuration: '{section.configuration}' names the columns of {path}; expected "
+            f"'{'-'.join(languages)}' or '{'-'.join(reversed(languages))}'"
+        )
+    pairs = TabSeparatedPairs(path, *(columns.index(language) for language in languages))
+    return Corpus(path.name, {"train": pairs}, (path,))
+
+
+def _open_hub(recipe: Recipe) -> Corpus:
+    section = recipe.corpus
+    assert section.name is not None  # checked by the recipe
+    show_files = _SHOW_FILES.format(source=section.source_language, target=section.target_language)
+    is_local = Path(section.name).exists()
+    if not is_local and not _hub_answers():
+        # What has been downloaded before is found without a network, and anything else fails at once, without retries.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(section.name, section.configuration)
+    except Exception as error:  # the library raises whatever its many parts do
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        if os.environ.get("HF_HUB_OFFLINE") == "1" and not is_local:
+            reason = f"the hub cannot be reached and the data set is not in the cache ({reason})"
+        raise InputError(f"{section.name}: {reason}; {show_files}") from error
+    parts = {}
+    for name, candidates in _SPLIT_NAMES.items():
+        found = next((candidate for candidate in candidates if candidate in loaded), None)
+        if found is not None:
+            _check_columns(recipe, loaded[found])
+            parts[name] = HubPairs(loaded[found], section.source_language, section.target_language)
+    if "train" not in parts:
+        raise InputError(f"{section.name}: has no part named train, only {', '.join(loaded)}; {show_files}")
+    return Corpus(section.name, parts, ())
+
+
+def _check_columns(recipe: Recipe, rows: datasets.Dataset) -> None:
+    features = rows.features
+    pairs = getattr(features.get("translation"), "languages", None) or features.get("translation") or features
+    for language in (recipe.corpus.source_language, recipe.corpus.target_language):
+        if language not in pairs:
+            raise InputError(
+                f"{recipe.corpus.name}: has no sentences in '{language}', only columns {', '.join(pairs)}; "
+                "set corpus.configuration, corpus.source_language and corpus.target_language to what it has"
+            )
+
+
+def _hub_answers() -> bool:
+    """Whether anything answers at the hub's address, by the proxy where one is set, within a few seconds."""
+    answers = []
+
+    def ask() -> None:
+        request = urllib.request.Request(os.environ.get("HF_ENDPOINT", _HUB_ADDRESS), method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=_PROBE_SECONDS) as answer:
+                answers.append(answer.status)
+        except urllib.error.HTTPError as error:
+            answers.append(error.code)
+        except (OSError, ValueError):
+            return
+
+    # In a thread, because looking up a name may take longer than any time-out that can be set for it.
+    probe = threading.Thread(target=ask, daemon=True)
+    probe.start()
+    probe.join(_PROBE_SECONDS)
+    return bool(answers)
