@@ -1,7 +1,7 @@
 """Text in, translation out: the one entrance for the command line, the service, the evaluation and other programs.
 
-A text is split into sentences, sentences too long for the model are divided, every distinct sentence of a call is decoded
-once, in batches of about equal length, and the translations are put back where the sentences stood.
+A text is split into sentences, sentences too long for the model are divided, every distinct sentence of a call is
+decoded once, in batches of about equal length, and the translations are put back where the sentences stood.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from translator.card import Card
 from translator.config import ModelConfig, SearchOptions
 from translator.directory import LoadedModel, load_model
-from translator.engines.reference import ReferenceEngine
-from translator.search import Engine, Hypothesis, search
+from translator.engines import Engine, ReferenceEngine
+from translator.search import Hypothesis, search
 from translator.segmentation import Segments
 
 SHIPPED_MODELS = Path(__file__).parent / "pretrained"
@@ -29,12 +29,16 @@ _TOKENS_PER_BATCH = 8192
 # Where the card does not say how long the training sentences were, and for models that saw nothing but very short ones.
 _DEFAULT_LONGEST_SOURCE = 256
 _SMALLEST_LONGEST_SOURCE = 16
+_DEFAULT_OPTIONS = SearchOptions()
 _LINE_BREAKS = re.compile("[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]+")
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """One way to say it. `log_probability` is natural, `score` is it with the length penalty; both are sums over sentences."""
+    """One way to say it.
+
+    `log_probability` is in nats, `score` is it with the length penalty; those of a text are sums over its sentences.
+    """
 
     text: str
     score: float
@@ -45,8 +49,8 @@ class Alternative:
 class SentenceTranslation:
     """One sentence, or one part of a sentence too long for the model.
 
-    `source_start` and `source_end` are character offsets into the text, `target_start` and `target_end` into its translation.
-    `alternatives` are the next best, best first, without the translation itself.
+    `source_start` and `source_end` are character offsets into the text, `target_start` and `target_end` into its
+    translation. `alternatives` are the next best, best first, without the translation itself.
     """
 
     source_start: int
@@ -63,9 +67,9 @@ class SentenceTranslation:
 
 @dataclass(frozen=True)
 class Translation:
-    """A translated text. Its score is the sum of its sentences' scores; a text without sentences is itself, with score 0.
+    """A translated text; one without sentences is itself, with score 0.
 
-    The k-th of `alternatives` joins the k-th alternative of every sentence (the last that it has, where it has fewer).
+    The k-th of `alternatives` joins the k-th alternative of every sentence (its translation, where it has fewer).
     `warnings` begin with a code and a colon: "split", "long", "truncated", "unknown" or "empty".
     """
 
@@ -74,3 +78,239 @@ class Translation:
     alternatives: tuple[Alternative, ...]
     warnings: tuple[str, ...]
     sentences: tuple[SentenceTranslation, ...]
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """What the search found for one sentence: at least one candidate, best first, distinct as text."""
+
+    candidates: tuple[Alternative, ...]
+    warnings: tuple[str, ...]
+
+    def candidate(self, rank: int) -> Alternative:
+        return self.candidates[rank if rank < len(self.candidates) else 0]
+
+
+class Translator:
+    """A model with its vocabularies and its search. Not safe for threads: one thread may call it at a time."""
+
+    def __init__(self, loaded: LoadedModel, *, engine: Engine[Any] | None = None) -> None:
+        """`engine` computes the decoder's steps; the default is the reference engine over `loaded.model`."""
+        self.loaded = loaded
+        self.card: Card = loaded.card
+        self.model_config: ModelConfig = loaded.config
+        self._source_vocabulary = loaded.source_vocabulary
+        self._target_vocabulary = loaded.target_vocabulary
+        self._engine: Engine[Any] = engine or ReferenceEngine(
+            loaded.model,
+            source_eos_id=loaded.source_vocabulary.eos_id,
+            target_eos_id=loaded.target_vocabulary.eos_id,
+            forbidden=(loaded.target_vocabulary.pad_id,),
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "cpu") -> Translator:
+        """The translator of a model directory, or of a model that comes with this package ("en-fr").
+
+        Raises `ModelDirectoryError` (a `ValueError`) where the directory cannot be used; the message says why.
+        """
+        return cls(load_model(model_path(path), device))
+
+    @property
+    def longest_source(self) -> int:
+        """Tokens of the longest training sentence. A longer one is translated in parts: h(x) never had to hold one."""
+        lengths = self.card.training_lengths
+        return _DEFAULT_LONGEST_SOURCE if lengths is None else max(lengths.source_maximum, _SMALLEST_LONGEST_SOURCE)
+
+    @overload
+    def translate(  # type: ignore[overload-overlap]  # a str is a sequence of str, too
+        self,
+        texts: str,
+        options: SearchOptions = ...,
+        *,
+        split_sentences: bool = ...,
+        progress: Callable[[int], None] | None = ...,
+    ) -> Translation: ...
+
+    @overload
+    def translate(
+        self,
+        texts: Sequence[str],
+        options: SearchOptions = ...,
+        *,
+        split_sentences: bool = ...,
+        progress: Callable[[int], None] | None = ...,
+    ) -> list[Translation]: ...
+
+    def translate(
+        self,
+        texts: str | Sequence[str],
+        options: SearchOptions = _DEFAULT_OPTIONS,
+        *,
+        split_sentences: bool = True,
+        progress: Callable[[int], None] | None = None,
+    ) -> Translation | list[Translation]:
+        """Translate a text, or each text of a sequence; the answer to a text does not depend on the others.
+
+        What is no sentence (white space, line breaks, list markers, emoji, punctuation alone) comes back as it is and
+        never reaches the model. With `split_sentences=False` each text is one sentence. `progress` is called with the
+        number of texts that have been finished since its last call.
+
+        Alternatives are distinct as text, so that there may be fewer than `options.alternatives`. Asking for fewer of
+        them than the beam is wide does not change the translation; asking for more widens the beam.
+
+        Raises `ValueError` for a text with a lone surrogate, `TypeError` for one that is no string.
+        """
+        if isinstance(texts, str):
+            return self._translate([texts], options, split_sentences, progress)[0]
+        return self._translate(texts, options, split_sentences, progress)
+
+    def _translate(
+        self,
+        texts: Sequence[str],
+        options: SearchOptions,
+        split_sentences: bool,
+        progress: Callable[[int], None] | None,
+    ) -> list[Translation]:
+        for number, text in enumerate(texts, 1):
+            _check_text(text, number)
+        divided = [self._segment(text, split_sentences) for text in texts]
+        # A sentence that occurs twice is decoded once, under sampling too: its generator follows from its own tokens.
+        places: dict[str, list[int]] = {}
+        for number, (segments, _) in enumerate(divided):
+            for sentence in segments.sentences:
+                places.setdefault(_normalised(sentence), []).append(number)
+        open_sentences = [len(segments.spans) for segments, _ in divided]
+        if progress and open_sentences.count(0):
+            progress(open_sentences.count(0))
+        decoded: dict[str, _Decoded] = {}
+        for batch in self._decode(list(places), options):
+            decoded |= batch
+            finished = 0
+            for sentence in batch:
+                for number in places[sentence]:
+                    open_sentences[number] -= 1
+                    finished += open_sentences[number] == 0
+            if progress and finished:
+                progress(finished)
+        return [self._assemble(segments, cut, decoded) for segments, cut in divided]
+
+    def _segment(self, text: str, split_sentences: bool) -> tuple[Segments, dict[int, int]]:
+        segments = Segments.of(text, language=self.card.source_language, split_sentences=split_sentences)
+        return segments.divide(
+            self.longest_source, lambda sentence: len(self._source_vocabulary.encode(_normalised(sentence)))
+        )
+
+    def _decode(self, sentences: list[str], options: SearchOptions) -> Iterator[dict[str, _Decoded]]:
+        """Decode distinct normalised sentences, a batch at a time, the shortest first."""
+        length_penalty = self.card.length_penalty if options.length_penalty is None else options.length_penalty
+        count = options.alternatives + 1
+        if options.method == "beam" and options.alternatives:
+            count = max(count, options.beam_size)  # some to spare, for those that differ only in their subwords
+        width = max(count, options.beam_size if options.method == "beam" else 1)
+        encoded = dict(zip(sentences, self._source_vocabulary.encode_batch(sentences), strict=True))
+        for batch in _batches({sentence: len(tokens) for sentence, tokens in encoded.items()}, width):
+            sources = [encoded[sentence] for sentence in batch]
+            found = search(self._engine, sources, options, length_penalty=length_penalty, count=count)
+            yield {
+                sentence: self._describe(source, hypotheses, options.alternatives + 1)
+                for sentence, source, hypotheses in zip(batch, sources, found, strict=True)
+            }
+
+    def _describe(self, source: list[int], hypotheses: list[Hypothesis], wanted: int) -> _Decoded:
+        candidates: dict[str, Alternative] = {}
+        for hypothesis in hypotheses:
+            text = _one_line(self._target_vocabulary.decode(hypothesis.tokens))
+            candidates.setdefault(text, Alternative(text, hypothesis.score, hypothesis.log_probability))
+        return _Decoded(tuple(candidates.values())[:wanted], tuple(self._warnings(source, hypotheses[0])))
+
+    def _warnings(self, source: list[int], best: Hypothesis) -> Iterator[str]:
+        lengths = self.card.training_lengths
+        if lengths is not None and len(source) > lengths.source_99th_percentile:
+            yield (
+                f"long: a sentence of {len(source)} tokens; 99 % of the training sentences "
+                f"have at most {lengths.source_99th_percentile}"
+            )
+        unknown = source.count(self._source_vocabulary.unk_id)
+        if unknown:
+            yield f"unknown: {unknown} of {len(source)} source tokens are not in the vocabulary"
+        if self._target_vocabulary.unk_id in best.tokens:
+            yield "unknown: the translation has a word that is not in the vocabulary"
+        if not best.finished:
+            yield f"truncated: the translation of a sentence was cut after {len(best.tokens)} tokens"
+        if not best.tokens:
+            yield "empty: the model has no translation for a sentence"
+
+    def _assemble(self, segments: Segments, cut: dict[int, int], decoded: dict[str, _Decoded]) -> Translation:
+        """Put the translations, and each rank of alternatives, where the sentences stood."""
+        found = [decoded[_normalised(sentence)] for sentence in segments.sentences]
+        ranks = max((len(sentence.candidates) for sentence in found), default=1)
+        wholes: dict[str, Alternative] = {}
+        for rank in range(ranks):
+            chosen = [sentence.candidate(rank) for sentence in found]
+            text, _ = segments.join([candidate.text for candidate in chosen])
+            score = math.fsum(candidate.score for candidate in chosen)
+            log_probability = math.fsum(candidate.log_probability for candidate in chosen)
+            wholes.setdefault(text, Alternative(text, score, log_probability))
+        best, *others = wholes.values()
+        _, target_spans = segments.join([sentence.candidates[0].text for sentence in found])
+        sentences = []
+        for index, (sentence, (start, end), (target_start, target_end)) in enumerate(
+            zip(found, segments.spans, target_spans, strict=True)
+        ):
+            warnings = sentence.warnings
+            if index in cut:
+                split = (
+                    f"split: a sentence of {cut[index]} tokens was translated in parts of at most {self.longest_source}"
+                )
+                warnings = (split, *(warning for warning in warnings if not warning.startswith("long:")))
+            translation, *alternatives = sentence.candidates
+            sentences.append(
+                SentenceTranslation(
+                    start, end, target_start, target_end, segments.text[start:end],
+                    translation.text, translation.score, translation.log_probability, tuple(alternatives), warnings,
+                )
+            )  # fmt: skip
+        warnings = tuple(dict.fromkeys(warning for sentence in sentences for warning in sentence.warnings))
+        return Translation(best.text, best.score, tuple(others), warnings, tuple(sentences))
+
+
+def model_path(path: str | Path) -> Path:
+    """`path` itself where it is a directory, else that of the shipped model of this name."""
+    shipped = SHIPPED_MODELS / path
+    return shipped if not Path(path).is_dir() and shipped.is_dir() else Path(path)
+
+
+def _check_text(text: object, number: int) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"text {number} is a {type(text).__name__}, not a string")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        surrogate = f"U+{ord(text[error.start]):04X}"
+        raise ValueError(
+            f"text {number} is no valid Unicode: character {error.start + 1} is a lone surrogate ({surrogate})"
+        ) from error
+
+
+def _normalised(sentence: str) -> str:
+    """What the model reads: NFC, as composed letters are what its training text has."""
+    return unicodedata.normalize("NFC", sentence)
+
+
+def _one_line(translation: str) -> str:
+    """Without what byte pieces may have added: only the source's own line breaks stand in a translated text."""
+    return _LINE_BREAKS.sub(" ", translation).strip()
+
+
+def _batches(lengths: dict[str, int], width: int) -> Iterator[list[str]]:
+    """Sentences sorted by length, in batches within both budgets, whatever the order in which they were given."""
+    batch: list[str] = []
+    for sentence in sorted(lengths, key=lambda sentence: (lengths[sentence], sentence)):
+        rows = (len(batch) + 1) * width
+        if batch and (rows > _ROWS_PER_BATCH or (len(batch) + 1) * lengths[sentence] > _TOKENS_PER_BATCH):
+            yield batch
+            batch = []
+        batch.append(sentence)
+    if batch:
+        yield batch
