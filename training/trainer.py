@@ -306,7 +306,8 @@ class Trainer:
         options = self.recipe.optimisation
         self.console.print(
             f"{self.recipe.name}: {len(train):,} pairs, {self.model.parameter_count():,} parameters, "
-            f"{self.updates_an_epoch:,} updates an epoch, {self.updates:,} in all; target padding {self.sampler.target_padding():.1%}; "
+            f"{self.updates_an_epoch:,} updates an epoch, {self.updates:,} in all; "
+            f"target padding {self.sampler.target_padding():.1%}; "
             f"{options.precision} on {self.device.type} with {torch.get_num_threads()} threads",
             highlight=False,
         )

@@ -183,7 +183,7 @@ class Seq2Seq(nn.Module):
                 embedding.weight.normal_(0.0, embedding_deviation, generator=generator)
 
     def forward(self, source_BS: Tensor, target_inputs_BT: Tensor, eos_id: int, dropout: float = 0.0) -> Tensor:
-        """What the output layer reads at every target position, [batch, target, hidden]; see `Encoder` and `Decoder`."""
+        """What the output layer reads at every target position, [batch, target, hidden]."""
         encoded = self.encoder(source_BS, eos_id, dropout)
         outputs_BTH, _ = self.decoder(target_inputs_BT, encoded, encoded.state, dropout)
         features_BTH: Tensor = outputs_BTH
