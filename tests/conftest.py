@@ -8,45 +8,17 @@ import os
 # inherited by the processes that the tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import socket
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests.support import ENGLISH, FRENCH, unused_port
+
 settings.register_profile("fast", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fuzz", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
-
-ENGLISH = (
-    "Where is the station?",
-    "The station is near the old bridge.",
-    "I would like a cup of coffee, please.",
-    "It is raining again this morning.",
-    "She reads a book every evening.",
-    "The children are playing in the garden.",
-    "We will arrive at half past seven.",
-    "Can you open the window?",
-    "He never answers my letters.",
-    "They bought bread, cheese and apples.",
-    "My brother works in a small town.",
-    "The train was late because of the snow.",
-)
-FRENCH = (
-    "Où est la gare ?",
-    "La gare est près du vieux pont.",
-    "Je voudrais une tasse de café, s'il vous plaît.",
-    "Il pleut encore ce matin.",
-    "Elle lit un livre tous les soirs.",
-    "Les enfants jouent dans le jardin.",
-    "Nous arriverons à sept heures et demie.",
-    "Peux-tu ouvrir la fenêtre ?",
-    "Il ne répond jamais à mes lettres.",
-    "Ils ont acheté du pain, du fromage et des pommes.",
-    "Mon frère travaille dans une petite ville.",
-    "Le train était en retard à cause de la neige.",
-)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -67,10 +39,7 @@ def _one_thread() -> None:
 @pytest.fixture
 def free_port() -> int:
     """A TCP port on 127.0.0.1 that nothing listened on a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+    return unused_port()
 
 
 @pytest.fixture(scope="session")
