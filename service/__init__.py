@@ -1,0 +1,1 @@
+"""The HTTP service: a thin, unhurried door in front of `translator`."""

@@ -1,0 +1,67 @@
+"""`python -m service`: check everything that can be checked, then serve in the foreground."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from pathlib import Path
+from typing import Any
+
+import click
+
+from service.settings import Settings, SettingsError, load_settings
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--host", help="Address to listen on [TRANSLATE_HOST; default 127.0.0.1].")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="TCP port, 0 for a free one [TRANSLATE_PORT; default 8000]."
+)
+@click.option("--model", help="Model directory or name of a shipped model [TRANSLATE_MODEL; default en-fr].")
+@click.option("--print-settings", is_flag=True, help="Print every setting with its value and end.")
+def main(print_settings: bool, **options: Any) -> None:
+    """Serve a translation model over HTTP, in the foreground, until Ctrl-C.
+
+    All other settings are environment variables; --print-settings lists them.
+    """
+    try:
+        settings = load_settings({name: value for name, value in options.items() if value is not None})
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    if print_settings:
+        click.echo(settings.describe())
+        return
+    # Imported only here: torch takes its time, and --help needs none of it.
+    from service.logging import configure_logging
+    from service.server import Server
+    from translator.pipeline import model_path
+
+    model = model_path(settings.model)
+    _check_model(model)
+    configure_logging(settings)
+    Server(settings, _listen(settings), model).run()
+
+
+def _check_model(model: Path) -> None:
+    if not model.is_dir():
+        raise click.UsageError(
+            f"{model}: there is no such model directory; --model takes one, or the name of a shipped model"
+        )
+    if not (model / "config.json").is_file():
+        raise click.UsageError(f"{model}: holds no config.json; is this a model directory?")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """A socket bound to the address, so that a taken port is known before the model is loaded."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        advice = "; stop what listens there or choose another port" if error.errno == errno.EADDRINUSE else ""
+        raise click.UsageError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}{advice}"
+        ) from None
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m service")

@@ -1,0 +1,45 @@
+"""How many requests are let in at once, counted until the last byte of the answer is sent.
+
+A translation holds one of the worker's threads from its first byte to its last. There are more threads than
+requests are let in, so that one is always free to say that the service is full, or that it is well.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+REFUSED = "service.refused"
+"""Key of the WSGI environment that is set where a request must be answered with status 503 at once."""
+
+
+class Admission:
+    """WSGI middleware that counts requests with a body to work on (POST) and marks those over the limit as refused."""
+
+    def __init__(self, application: WSGIApplication, limit: int) -> None:
+        self._application = application
+        self._places = threading.BoundedSemaphore(limit)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("REQUEST_METHOD") != "POST":
+            return self._application(environ, start_response)
+        if not self._places.acquire(blocking=False):
+            environ[REFUSED] = True
+            return self._application(environ, start_response)
+        return self._admitted(environ, start_response)
+
+    def _admitted(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        # The server sends each piece before it asks for the next: at the end of this generator all is sent.
+        try:
+            answer = self._application(environ, start_response)
+            try:
+                yield from answer
+            finally:
+                if hasattr(answer, "close"):
+                    answer.close()
+        finally:
+            self._places.release()

@@ -1,0 +1,103 @@
+"""Languages: their names, which pair is served, and which language a text is in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from babel import Locale
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+from service.problems import bad_request
+from translator.card import Card
+
+AUTO = "auto"
+
+# py3langid knows some 140 languages. On a line of text the small ones among them mostly catch what belongs to a large
+# neighbour (creoles, regional languages), so only languages with many written texts compete.
+_CANDIDATES = frozenset(
+    {"ar", "az", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "eo", "es", "et", "eu", "fa", "fi", "fr", "ga", "gl"}
+    | {"he", "hi", "hr", "hu", "hy", "id", "is", "it", "ja", "ka", "ko", "lt", "lv", "mk", "ms", "nl", "no", "pl"}
+    | {"pt", "ro", "ru", "sk", "sl", "sq", "sr", "sv", "sw", "ta", "th", "tl", "tr", "uk", "ur", "vi", "zh"}
+)
+# A served language counts as so many times likelier than another before the text is looked at: its speakers come here.
+_PRIOR = 4.0
+# From this probability on, a guess stands even where it is a language that is not served.
+_CERTAIN = 0.8
+_LISTED_GUESSES = 5
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A language and its probability in per cent."""
+
+    language: str
+    confidence: float
+
+    def document(self) -> dict[str, object]:
+        return {"confidence": self.confidence, "language": self.language}
+
+
+class Languages:
+    """The one pair that a model translates, and the guessing of languages around it. Safe for several threads."""
+
+    def __init__(self, card: Card) -> None:
+        self.source = card.source_language
+        self.target = card.target_language
+        self._identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+        known = set(self._identifier.labels)
+        self._identifier.set_languages(sorted((_CANDIDATES | {self.source, self.target}) & known))
+
+    def guesses(self, text: str) -> list[Guess]:
+        """The likeliest languages of `text`, best first; where the text tells nothing, the served ones lead."""
+        served = (self.source, self.target)
+        weighted = [
+            (probability * (_PRIOR if language in served else 1.0), language)
+            for language, probability in self._identifier.rank(text)
+        ]
+        total = sum(weight for weight, _ in weighted)
+        weighted.sort(key=lambda guess: (-guess[0], guess[1] != self.source, guess[1]))
+        best, *others = [
+            Guess(language, round(100 * weight / total, 1)) for weight, language in weighted[:_LISTED_GUESSES]
+        ]
+        return [best, *(guess for guess in others if guess.confidence > 0)]
+
+    def source_of(self, text: str, target: str) -> Guess:
+        """The language to translate `text` from: the likeliest served one, unless the text is clearly in another.
+
+        Raises `Problem` (400) where it clearly is, or where its language is not translated into `target`.
+        """
+        served = (self.source, self.target)
+        guesses = self.guesses(text)
+        guess = guesses[0]
+        if guess.language not in served and guess.confidence < 100 * _CERTAIN:
+            guess = next((other for other in guesses if other.language in served), Guess(self.source, 0.0))
+        self.check_pair(guess.language, target, guessed=True)
+        return guess
+
+    def check_pair(self, source: str, target: str, *, guessed: bool = False) -> None:
+        """Raises `Problem` (400) unless `source` can be translated into `target`; into itself every language can."""
+        pair = f"{describe(self.source)} into {describe(self.target)}"
+        for field, code in (("source", source), ("target", target)):
+            if code not in (self.source, self.target):
+                reason = (
+                    f"A text seems to be in {describe(code)}"
+                    if guessed
+                    else f"{field}: {describe(code)} is not available"
+                )
+                advice = "; name the source language to translate it all the same" if guessed else ""
+                raise bad_request(f"{reason}; this server translates {pair}{advice}.")
+        if source != target and (source, target) != (self.source, self.target):
+            raise bad_request(
+                f"{describe(source)} into {describe(target)} is not available; this server translates {pair}."
+            )
+
+
+def language_name(code: str) -> str:
+    """The English name of a language, by the Unicode CLDR; the code itself where it has none."""
+    return Locale("en").languages.get(code) or code
+
+
+def describe(code: str) -> str:
+    """'English (en)'."""
+    name = language_name(code)
+    return f"{name} ({code})" if name != code else f"'{code}'"

@@ -1,0 +1,59 @@
+"""`GET /languages`, `POST /detect` and `GET /frontend/settings`."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify, request
+
+from service.languages import AUTO, language_name
+from service.schemas import DetectRequest, read_request
+from service.state import service
+
+blueprint = Blueprint("languages", __name__)
+
+_LIMITS = (
+    "characters_per_text",
+    "texts_per_request",
+    "characters_per_request",
+    "body_bytes",
+    "alternatives",
+    "beam_size",
+    "max_length",
+    "concurrent_requests",
+    "queue_texts",
+    "queue_characters",
+    "deadline_seconds",
+)
+
+
+@blueprint.get("/languages")
+def get_languages() -> Response:
+    languages = service().languages
+    return jsonify([{"code": languages.source, "name": language_name(languages.source), "targets": [languages.target]}])
+
+
+@blueprint.post("/detect")
+def post_detect() -> Response:
+    asked = read_request(DetectRequest, request)
+    asked.check_limits(service().settings)
+    return jsonify([guess.document() for guess in service().languages.guesses(asked.q)])
+
+
+@blueprint.get("/frontend/settings")
+def get_frontend_settings() -> Response:
+    settings, languages = service().settings, service().languages
+    return jsonify(
+        {
+            "charLimit": settings.characters_per_text,
+            "frontendTimeout": 500,  # milliseconds a page waits for the next key before it asks for a translation
+            "apiKeys": False,
+            "keyRequired": False,
+            "suggestions": False,
+            "filesTranslation": False,
+            "supportedFilesFormat": [],
+            "language": {
+                "source": {"code": AUTO, "name": "Auto Detect"},
+                "target": {"code": languages.target, "name": language_name(languages.target)},
+            },
+            "limits": {name: getattr(settings, name) for name in _LIMITS},
+        }
+    )

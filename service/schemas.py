@@ -1,0 +1,175 @@
+"""Requests: four encodings, one object. Whatever arrives either becomes a checked request or a problem with status
+400, 413 or 415.
+
+JSON is taken at its word (a number is not a string, `true` is not a number); forms and query strings know only
+strings, so there "3" is a number. `null` counts as absent. Unknown fields are let pass: clients of LibreTranslate
+send several of them.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+
+from flask import Request
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, field_validator
+
+from service.problems import Problem, bad_request
+from service.settings import Settings
+
+_FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+LanguageCode = Annotated[StrictStr, Field(min_length=1, max_length=35)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TranslateRequest(_Request):
+    """`POST /translate`. What depends on the server's settings is checked by `check_limits`."""
+
+    q: StrictStr | list[StrictStr] = Field(description="Text or texts to translate.")
+    source: LanguageCode = Field(description="Language code, or 'auto'.")
+    target: LanguageCode = Field(description="Language code.")
+    format: Literal["text", "html"] = "text"
+    alternatives: int = Field(default=0, ge=0, description="Further hypotheses of the beam, distinct as text.")
+    beam_size: int | None = Field(default=None, ge=1, description="None takes the translator's default.")
+    length_penalty: float | None = Field(
+        default=None, ge=0, le=5, allow_inf_nan=False, description="None takes the model's."
+    )
+    max_length: int | None = Field(default=None, ge=1, description="Target tokens a sentence may have.")
+    scores: bool = False
+    sentences: bool = False
+
+    @field_validator("source", "target")
+    @classmethod
+    def _without_region(cls, code: str) -> str:
+        """'en-GB' and 'EN_us' are 'en'."""
+        return code.strip().lower().replace("_", "-").split("-")[0]
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.q] if isinstance(self.q, str) else self.q
+
+    def check_limits(self, settings: Settings) -> None:
+        """Raises `Problem` (400) where the request is empty or asks for more than this server gives."""
+        if not self.texts or self.q == "":
+            raise bad_request("q is empty: send a text or a list of texts.")
+        if len(self.texts) > settings.texts_per_request:
+            raise bad_request(f"q has {len(self.texts):,} texts; at most {settings.texts_per_request:,} are allowed.")
+        check_texts(self.texts, settings)
+        for name in ("alternatives", "beam_size", "max_length"):
+            value, limit = getattr(self, name), getattr(settings, name)
+            if value is not None and value > limit:
+                raise bad_request(f"{name} may be at most {limit}.")
+        if self.sentences and self.format == "html":
+            raise bad_request("sentences is available with format=text only.")
+
+
+class DetectRequest(_Request):
+    """`POST /detect`."""
+
+    q: StrictStr = Field(description="Text whose language is asked for.")
+
+    def check_limits(self, settings: Settings) -> None:
+        """Raises `Problem` (400) where the text is empty or too long."""
+        if not self.q:
+            raise bad_request("q is empty: send a text.")
+        check_texts([self.q], settings)
+
+
+def check_texts(texts: list[str], settings: Settings) -> None:
+    """Raises `Problem` (400) for a text that is too long, or that no translation could give back faithfully."""
+    total = 0
+    for text in texts:
+        total += len(text)
+        if len(text) > settings.characters_per_text:
+            raise bad_request(
+                f"A text has {len(text):,} characters; at most {settings.characters_per_text:,} are allowed."
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise bad_request("A text contains half of a surrogate pair, which is no character.") from None
+        if "\0" in text:
+            raise bad_request("A text contains the character NUL (U+0000), which is no text.")
+    if total > settings.characters_per_request:
+        raise bad_request(
+            f"The texts have {total:,} characters together; at most {settings.characters_per_request:,} are allowed."
+        )
+
+
+Schema = TypeVar("Schema", bound=_Request)
+
+
+def read_request(schema: type[Schema], request: Request) -> Schema:
+    """The fields of a request, wherever they stand: JSON, form, multipart form, or query string with an empty body.
+
+    Raises:
+        Problem: 400 for malformed JSON and for missing or wrong fields, 415 for a content type not understood.
+        werkzeug.exceptions.RequestEntityTooLarge: the body is over the limit.
+    """
+    if request.mimetype in _FORM_TYPES:
+        return _validated(schema, _form_fields(request, schema), strict=False)
+    body = request.get_data(cache=False)
+    if not body.strip():
+        return _validated(schema, _form_fields(request, schema), strict=False)
+    if not request.is_json:
+        received = f" and not {request.mimetype}" if request.mimetype else ""
+        detail = f"Send application/json, application/x-www-form-urlencoded or multipart/form-data{received}."
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)
+    return _validated(schema, _json_fields(body), strict=True)
+
+
+def _form_fields(request: Request, schema: type[_Request]) -> dict[str, Any]:
+    """The body's fields, and those of the query string that the body does not name. A repeated `q` is a list."""
+    fields: dict[str, Any] = {}
+    for values in (request.args, request.form):
+        for name in schema.model_fields:
+            if name == "q" and len(values.getlist(name)) > 1:
+                fields[name] = values.getlist(name)
+            elif name in values and (name == "q" or values[name]):
+                fields[name] = values[name]
+    return fields
+
+
+def _json_fields(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise bad_request("The JSON is nested too deeply.") from None
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, an integer of thousands of digits
+        position = f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise bad_request(f"The body is not valid JSON{position}.") from None
+    if not isinstance(document, dict):
+        raise bad_request('The body must be a JSON object such as {"q": "Hello.", "source": "en", "target": "fr"}.')
+    return document
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _validated(schema: type[Schema], fields: dict[str, Any], *, strict: bool) -> Schema:
+    present = {name: value for name, value in fields.items() if value is not None}
+    try:
+        return schema.model_validate(present, strict=strict)
+    except ValidationError as error:
+        raise bad_request(_sentence(error, schema)) from None
+
+
+def _sentence(error: ValidationError, schema: type[_Request]) -> str:
+    """What is wrong with the first faulty field, in words; the value itself is not repeated."""
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    name = str(fault["loc"][0])
+    if fault["type"] == "missing":
+        return f"{name} is missing. {schema.model_fields[name].description}"
+    if fault["type"] == "string_unicode":
+        return f"{name} contains half of a surrogate pair, which is no character."
+    if fault["type"] == "string_too_short":
+        return f"{name} is empty. {schema.model_fields[name].description}"
+    if name == "q":
+        return "q must be a string or a list of strings." if schema is TranslateRequest else "q must be a string."
+    return f"{name}: {fault['msg'].replace('Input s', 's')}."

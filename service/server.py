@@ -1,0 +1,250 @@
+"""gunicorn around the application: one process that decodes, loaded after the fork, and an orderly end.
+
+SIGTERM and Ctrl-C drain: nothing new is taken in, what was taken in is answered, the exit status is 0. A second
+Ctrl-C ends at once. A model that cannot be loaded ends the whole service with exit status 2 instead of being tried
+for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import select
+import selectors
+import shlex
+import signal
+import socket
+import time
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+import torch
+from flask import Flask
+from gunicorn import util
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import AppImportError
+from gunicorn.glogging import Logger
+from gunicorn.http import errors
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from service.application import create_app
+from service.batching import DeadlineError, TranslationFailedError
+from service.languages import language_name
+from service.problems import MEDIA_TYPE, problem_document
+from service.settings import Settings
+from service.state import service_of
+from translator.card import Card
+from translator.directory import ModelDirectoryError
+from translator.pipeline import Translator
+
+log = structlog.get_logger(__name__)
+
+BAD_START = 2
+"""Exit status where the service cannot start as it was told to."""
+
+_KEEP_ALIVE_SECONDS = 5
+_HEADER_SECONDS = 10.0
+_DRAIN_MARGIN_SECONDS = 10.0
+_LOADING_SECONDS = 300
+_REQUEST_LINE_BYTES = 8190
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
+    """The service on a listening socket. `run` returns only by `SystemExit`."""
+
+    def __init__(self, settings: Settings, listener: socket.socket, model: Path) -> None:
+        self._settings = settings
+        self._descriptor = listener.detach()  # gunicorn owns it from here on
+        self._model = model
+        super().__init__()
+
+    def load_config(self) -> None:
+        settings = self._settings
+        options: dict[str, Any] = {
+            "bind": f"fd://{self._descriptor}",
+            "workers": settings.workers,
+            "worker_class": Worker,
+            "threads": settings.request_threads,
+            # Connections beyond the threads are those without a request under way.
+            "worker_connections": 4 * settings.request_threads,
+            "keepalive": _KEEP_ALIVE_SECONDS,
+            "timeout": _LOADING_SECONDS,
+            "graceful_timeout": round(settings.connection_seconds + _DRAIN_MARGIN_SECONDS),
+            "limit_request_line": _REQUEST_LINE_BYTES,
+            "logger_class": GunicornLogger,
+            "loglevel": "debug" if settings.log_level == "debug" else "warning",
+            "control_socket_disable": True,
+            "post_worker_init": _announce,
+        }
+        if Path("/dev/shm").is_dir():
+            options["worker_tmp_dir"] = "/dev/shm"  # the heartbeat must not wait for a disk
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """The application with its model; called in the worker, after the fork."""
+        torch.set_num_threads(self._settings.decoding_threads())
+        try:
+            app = create_app(self._settings, Translator.load(self._model))
+            service_of(app).warm_up()
+        except ModelDirectoryError as error:
+            raise AppImportError(f"Error: {error}") from None
+        except (DeadlineError, TranslationFailedError) as error:
+            raise AppImportError(
+                f"Error: {self._model}: the model cannot translate ({error.__cause__ or 'too slow'})"
+            ) from error
+        return app
+
+    def run(self) -> None:
+        DrainingArbiter(self).run()
+
+
+def _announce(worker: Worker) -> None:
+    if worker.age == 1:
+        host, port = worker.sockets[0].getsockname()[:2]
+        click.echo(announcement(service_of(worker.wsgi).card, host, port))
+
+
+def announcement(card: Card, host: str, port: int) -> str:
+    """What a person wants to know when the service has started: the model, the address and a command to try."""
+    bleu = card.score("BLEU")
+    quality = f"BLEU {bleu.value:.1f} on {bleu.test_set}" if bleu else "BLEU not measured"
+    pair = f"{language_name(card.source_language)} → {language_name(card.target_language)}"
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    address = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+    body = {
+        "q": card.examples[0] if card.examples else "Hello.",
+        "source": card.source_language,
+        "target": card.target_language,
+    }
+    data = shlex.quote(json.dumps(body, ensure_ascii=False))
+    return (
+        f"\n  {card.name}: {pair}, {quality}\n  {address}  (Ctrl-C stops)\n\n"
+        f"  curl -X POST {address}/translate -H 'Content-Type: application/json' -d {data}\n"
+    )
+
+
+class DrainingArbiter(Arbiter):  # type: ignore[misc]
+    """gunicorn's master process, with Ctrl-C as gentle as SIGTERM."""
+
+    def handle_int(self) -> None:
+        raise StopIteration
+
+    def halt(self, reason: str | None = None, exit_status: int = 0) -> None:
+        super().halt(reason=reason, exit_status=BAD_START if exit_status == self.APP_LOAD_ERROR else exit_status)
+
+
+class GunicornLogger(Logger):  # type: ignore[misc]
+    """gunicorn's messages on the service's own way out; it keeps no access log of its own (see `application`)."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for logger in (self.error_log, self.access_log):
+            logger.handlers = []
+            logger.propagate = True
+        logging.getLogger("gunicorn.error").setLevel(cfg.loglevel.upper())
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """A worker that gives a thread to nobody who sends nothing, and to nobody for ever."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ends: dict[TConn, float] = {}
+        self._connection_seconds = self.cfg.graceful_timeout - _DRAIN_MARGIN_SECONDS
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        # A terminal sends Ctrl-C to every process of the group: the master answers for all.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            service_of(self.wsgi).batcher.stop(_DRAIN_MARGIN_SECONDS)
+
+    def notify(self) -> None:
+        """Called about once a second: also cuts off the connections whose time is up."""
+        super().notify()
+        now = time.monotonic()
+        for connection, end in list(self._ends.items()):
+            if now > end:
+                self._ends.pop(connection, None)
+                with contextlib.suppress(OSError):  # it may have been closed a moment ago
+                    connection.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits on it
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        if enabled or self.alive:
+            super().set_accept_enabled(enabled)
+            return
+        # The end: clients that are connected already are answered, others are to find the port closed.
+        service_of(self.wsgi).batcher.drain()
+        for listener in self.sockets:
+            while select.select([listener], [], [], 0)[0]:
+                self.accept(listener)
+        super().set_accept_enabled(enabled)
+        for listener in self.sockets:
+            listener.close()
+        for connection in self.pending_conns:
+            connection.timeout = min(connection.timeout, time.monotonic() + 1.0)
+
+    def enqueue_req(self, conn: TConn) -> None:
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        # gunicorn would let a thread wait for the first byte; the poller can do that for any number of connections.
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + _KEEP_ALIVE_SECONDS
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def handle(self, conn: TConn) -> Any:
+        self._ends[conn] = time.monotonic() + _HEADER_SECONDS
+        try:
+            return super().handle(conn)
+        finally:
+            self._ends.pop(conn, None)
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        self._ends[conn] = time.monotonic() + self._connection_seconds
+        return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answer what is not even HTTP; as JSON, and without a word of the request in the log."""
+        status = _status_of(exc)
+        details = {
+            HTTPStatus.BAD_REQUEST: "This is not a valid HTTP request.",
+            HTTPStatus.REQUEST_URI_TOO_LONG: f"The address is over {_REQUEST_LINE_BYTES} bytes: send a body.",
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The headers are too large.",
+        }
+        log.warning("request refused", status=int(status), exception=type(exc).__name__)
+        body = problem_document(status, details.get(status, status.phrase))
+        head = (
+            f"HTTP/1.1 {int(status)} {status.phrase}\r\nConnection: close\r\n"
+            f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        try:
+            util.write_nonblock(client, head.encode("ascii") + body)
+        except OSError:
+            log.debug("client gone before the answer")
+
+
+def _status_of(error: BaseException) -> HTTPStatus:
+    """The status that fits an error of gunicorn's HTTP parser."""
+    for kind, status in (
+        (errors.LimitRequestLine, HTTPStatus.REQUEST_URI_TOO_LONG),
+        (errors.LimitRequestHeaders, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
+        (errors.UnsupportedTransferCoding, HTTPStatus.NOT_IMPLEMENTED),
+        (errors.ExpectationFailed, HTTPStatus.EXPECTATION_FAILED),
+        (errors.ParseException, HTTPStatus.BAD_REQUEST),
+    ):
+        if isinstance(error, kind):
+            return status
+    return HTTPStatus.INTERNAL_SERVER_ERROR
