@@ -36,8 +36,8 @@ class _SlicedCrossEntropy(torch.autograd.Function):
         features_gradient = torch.empty_like(features)
         weight_gradient = torch.zeros_like(weight_VH)
         bias_gradient = torch.zeros_like(bias_V)
-        smoothed_loss = features.new_zeros((), dtype=torch.float32)
-        negative_log_likelihood = features.new_zeros((), dtype=torch.float32)
+        smoothed_loss = bias_V.new_zeros(())
+        negative_log_likelihood = bias_V.new_zeros(())
         step = _TOKENS_A_SLICE.get(features.device.type, 1024)
         for start in range(0, tokens, step):
             rows = features[start : start + step]
