@@ -45,4 +45,4 @@ def test_sgd_has_no_momentum() -> None:
     for _ in range(3):
         parameter.grad = torch.ones(1)
         optimiser.step()
-    assert float(parameter) == pytest.approx(1 - 3 * 0.7)
+    assert parameter.item() == pytest.approx(1 - 3 * 0.7)
