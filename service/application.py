@@ -20,7 +20,7 @@ from service.settings import Settings
 log = structlog.get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
-_QUIET_PATHS = frozenset(["/health", "/ready"])
+_QUIET_ENDPOINTS = frozenset(["operations.get_health", "operations.get_ready", "static"])
 
 
 def create_app(settings: Settings, translator: TextTranslator) -> Flask:
@@ -74,7 +74,7 @@ def _finish(response: Response) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     # The query string is left out on purpose: it may hold the text.
-    report = log.debug if request.path in _QUIET_PATHS else log.info
+    report = log.debug if request.endpoint in _QUIET_ENDPOINTS else log.info
     report(
         "request",
         method=request.method,

@@ -224,7 +224,7 @@ class Batcher:
                     if not item.job.finished.is_set():
                         self._decode([item])
                 return
-            log.error("translation failed", exception=type(error).__name__, characters=len(batch[0].text))
+            log.error("translation failed", exception_type=type(error).__name__, characters=len(batch[0].text))
             with self._changed:
                 self._finish(batch[0].job, error)
             return

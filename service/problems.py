@@ -86,7 +86,7 @@ def register_problems(app: Flask) -> None:
 
     def on_anything_else(error: Exception) -> Response:
         # The message of an exception may quote the user's text: only its type and place are logged.
-        log.error("unexpected error", exception=type(error).__name__, frames=_frames(error))
+        log.error("unexpected error", exception_type=type(error).__name__, frames=_frames(error))
         return problem_response(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on the server."))
 
     app.register_error_handler(Problem, on_problem)

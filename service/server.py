@@ -224,7 +224,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             HTTPStatus.REQUEST_URI_TOO_LONG: f"The address is over {_REQUEST_LINE_BYTES} bytes: send a body.",
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The headers are too large.",
         }
-        log.warning("request refused", status=int(status), exception=type(exc).__name__)
+        log.warning("request refused", status=int(status), exception_type=type(exc).__name__)
         body = problem_document(status, details.get(status, status.phrase))
         head = (
             f"HTTP/1.1 {int(status)} {status.phrase}\r\nConnection: close\r\n"
