@@ -15,7 +15,6 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
-RECIPE_NAME := $(basename $(notdir $(RECIPE)))
 
 .PHONY: help
 help: ## List the commands and the variables
@@ -24,7 +23,7 @@ help: ## List the commands and the variables
 	@printf '  %-13s %s\n' \
 	  PORT 'where the service listens on 127.0.0.1 ($(PORT))' \
 	  MODEL 'the model directory it serves ($(MODEL))' \
-	  RECIPE 'what make train trains: a shipped recipe or a TOML file named after the recipe ($(RECIPE))' \
+	  RECIPE 'what make train trains: a shipped recipe or a TOML file ($(RECIPE))' \
 	  TRAIN_FLAGS 'further options for training, such as "--set optimisation.epochs=1"' \
 	  PYTEST_FLAGS 'further options for pytest, such as "-k search"' \
 	  TORCH_INDEX 'another package index for PyTorch alone, such as the one of its CPU-only builds' \
@@ -55,11 +54,12 @@ format: $(VENV)/.dev ## Put the code into its style
 	$(BIN)/ruff format .
 
 .PHONY: train
-train: $(VENV)/.train ## Train RECIPE, measure it on its test set; the model is in runs/RECIPE/model
-	$(BIN)/python -m training train $(RECIPE) $(TRAIN_FLAGS)
-	$(BIN)/python -m training evaluate --model runs/$(RECIPE_NAME)/model --update-card \
-	  --source prepared/$(RECIPE_NAME)/test.source.txt --reference prepared/$(RECIPE_NAME)/test.target.txt
-	@printf '\nServe it with:  make run MODEL=runs/%s/model\n' '$(RECIPE_NAME)'
+train: $(VENV)/.train ## Train RECIPE, measure it on its test set; the model is in runs/NAME/model
+	@model="$$($(BIN)/python -m training train $(RECIPE) $(TRAIN_FLAGS))" && \
+	prepared="prepared/$$(basename "$$(dirname "$$model")")" && \
+	$(BIN)/python -m training evaluate --model "$$model" --update-card \
+	  --source "$$prepared/test.source.txt" --reference "$$prepared/test.target.txt" && \
+	printf '\nServe it with:  make run MODEL=%s\n' "$$model"
 
 .PHONY: constraints
 constraints: $(VENV)/.dev ## Write constraints.txt anew from what is installed in .venv

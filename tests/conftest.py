@@ -15,6 +15,11 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from tests.support import ENGLISH, FRENCH, unused_port
+from training.subwords import train_vocabulary
+from translator.card import Card, TrainingLengths
+from translator.config import ModelConfig
+from translator.directory import save_model
+from translator.model import Seq2Seq
 
 settings.register_profile("fast", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fuzz", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
@@ -45,12 +50,6 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def tiny_model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete English→French model directory with random weights: everything but good French."""
-    from training.subwords import train_vocabulary
-    from translator.card import Card, TrainingLengths
-    from translator.config import ModelConfig
-    from translator.directory import save_model
-    from translator.model import Seq2Seq
-
     source_vocabulary, _ = train_vocabulary(ENGLISH, size=400, model_type="unigram", seed=1)
     target_vocabulary, _ = train_vocabulary(FRENCH, size=400, model_type="unigram", seed=1)
     model = Seq2Seq(

@@ -60,7 +60,7 @@ class Block:
 def find_blocks() -> list[Block]:
     return [
         Block(match[1], match[2], README[: match.start(2)].count("\n") + 1)
-        for match in re.finditer(r"^```(.*)\n(.*?)\n```$", README, flags=re.MULTILINE | re.DOTALL)
+        for match in re.finditer(r"^```([^\n]*)\n(.*?)\n```$", README, flags=re.MULTILINE | re.DOTALL)
     ]
 
 
@@ -118,18 +118,15 @@ class Service:
         """Ends it as a person at the terminal does; returns make's exit status."""
         os.write(self._terminal, b"\x03")
         try:
-            return self._process.wait(timeout=120)
+            status = self._process.wait(timeout=120)
         except subprocess.TimeoutExpired:
+            # All that has this terminal, make's children included: they have a process group of their own.
+            subprocess.run(["pkill", "-KILL", "--session", str(self._process.pid)], check=False)
+            self._process.wait()
             pytest.fail(f"make run goes on after Ctrl-C. It printed:\n{self.output}")
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Ends what is left of it: a terminal that is closed hangs up on its whole session."""
-        self._process.kill()
-        self._process.wait()
         self._reader.join(timeout=10)
         os.close(self._terminal)
+        return status
 
 
 @dataclass
@@ -209,8 +206,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     }
     reader = Reader(folder, environment | {"CURL_HOME": str(home)}, port=unused_port())
     yield reader
-    if reader.service is not None:
-        reader.service.close()
+    reader.stop()
 
 
 def write_readers_corpus(folder: Path) -> None:
@@ -276,7 +272,7 @@ def test_the_service_says_where_it_is_and_stops_on_ctrl_c(reader: Reader) -> Non
     printed = reader.service.output
     assert f"http://127.0.0.1:{reader.port}" in printed
     assert "mine" in printed
-    assert f"curl -X POST localhost:{reader.port}/translate" in printed
+    assert f"curl -X POST http://127.0.0.1:{reader.port}/translate" in printed
     reader.stop()
 
 
