@@ -7,6 +7,9 @@ import os
 # Two threads of OpenMP on a tiny matrix wait for each other longer than they compute. Set before torch is imported, and
 # inherited by the processes that the tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A person's own settings of the service are not the tests'.
+for name in [name for name in os.environ if name.startswith("TRANSLATE_")]:
+    del os.environ[name]
 
 from pathlib import Path
 

@@ -59,7 +59,7 @@ def settings_in(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
     assert ours
     for name, value in ours.items():
         monkeypatch.setenv(name, value)
-    return load_settings({}, ours)
+    return load_settings({})
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
