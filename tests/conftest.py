@@ -7,9 +7,6 @@ import os
 # Two threads of OpenMP on a tiny matrix wait for each other longer than they compute. Set before torch is imported, and
 # inherited by the processes that the tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A person's own settings of the service are not the tests'.
-for name in [name for name in os.environ if name.startswith("TRANSLATE_")]:
-    del os.environ[name]
 
 from pathlib import Path
 
@@ -40,8 +37,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
+def _surroundings() -> None:
+    """One thread, and none of a person's own settings of the service."""
     torch.set_num_threads(1)
+    for name in [name for name in os.environ if name.startswith("TRANSLATE_")]:
+        del os.environ[name]
 
 
 @pytest.fixture

@@ -112,9 +112,10 @@ def test_constraints_pin_torch_and_leave_its_cuda_packages_to_its_build() -> Non
 
 
 @pytest.mark.parametrize(
-    "document", sorted(REPOSITORY.glob("*.md")) + sorted((REPOSITORY / "deploy").glob("*.md")), ids=lambda path: path.name
+    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "deploy/README.md", "training/EXPERIMENTS.md"]
 )
-def test_links_between_documents_lead_somewhere(document: Path) -> None:
+def test_links_between_documents_lead_somewhere(name: str) -> None:
+    document = REPOSITORY / name
     links = re.findall(r"\]\(([^)#\s]+)\)", document.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
     assert missing == []
