@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,17 @@ def test_no_corpus_and_no_large_file_is_in_the_repository() -> None:
     assert {model: size for model, size in by_model.items() if size > LARGEST_MODEL} == {}
     others = {str(path): size for path, size in sizes.items() if path not in models}
     assert {path: size for path, size in others.items() if size > LARGEST_FILE} == {}
+
+
+def test_the_wheel_holds_every_file_of_the_three_packages(tmp_path: Path) -> None:
+    packages = ("translator", "training", "service")
+    tracked = {str(file.relative_to(REPOSITORY)) for file in tracked_files()}
+    expected = {name for name in tracked if name.startswith(tuple(f"{package}/" for package in packages))}
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(build, cwd=REPOSITORY, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert expected <= set(archive.namelist())
 
 
 def test_text_files_end_in_one_line_break_and_have_no_trailing_blanks() -> None:
