@@ -113,7 +113,10 @@ class MosesPairs:
 
 @dataclass(frozen=True)
 class TabSeparatedPairs:
-    """A file of one pair a line; further columns (an attribution, such as manythings' files have) are passed over."""
+    """A file of one pair a line; further columns (an attribution, such as manythings' files have) are passed over.
+
+    Columns are counted from 1.
+    """
 
     path: Path
     source_column: int
@@ -124,9 +127,12 @@ class TabSeparatedPairs:
             columns = line.split("\t")
             if not line.strip():
                 continue
-            if len(columns) < 2:
-                raise InputError(f"{self.path}, line {number}: expected two sentences with a tab between them")
-            yield columns[self.source_column], columns[self.target_column]
+            if len(columns) < max(self.source_column, self.target_column):
+                raise InputError(
+                    f"{self.path}, line {number}: has {len(columns)} columns; expected sentences in columns "
+                    f"{self.source_column} and {self.target_column}, with tabs between the columns"
+                )
+            yield columns[self.source_column - 1], columns[self.target_column - 1]
 
 
 @dataclass(frozen=True)
@@ -175,18 +181,10 @@ def _plain_or_gzipped(path: Path) -> Path | None:
 
 
 def _open_tab_separated(recipe: Recipe) -> Corpus:
-    section, path = recipe.corpus, recipe.corpus_path
+    path = recipe.corpus_path
     if not path.is_file():
         raise InputError(f"{path}: there is no such file of tab-separated pairs; name one with --set corpus.path=FILE")
-    languages = (section.source_language, section.target_language)
-    columns = tuple(section.configuration.split("-")) if section.configuration is not None else languages
-    if len(columns) != 2 or set(columns) != set(languages):
-        raise InputError(
-            f"corpus.configuration: '{section.configuration}' names the columns of {path}; expected "
-            f"'{'-'.join(languages)}' or '{'-'.join(reversed(languages))}'"
-        )
-    pairs = TabSeparatedPairs(path, *(columns.index(language) for language in languages))
-    return Corpus(path.name, {"train": pairs}, (path,))
+    return Corpus(path.name, {"train": TabSeparatedPairs(path, *recipe.corpus.columns)}, (path,))
 
 
 def _open_hub(recipe: Recipe) -> Corpus:

@@ -27,18 +27,22 @@ def written_whole(destination: Path, *, record: str) -> Iterator[Path]:
         raise InputError(f"{destination}: exists and holds other files (no {record}); name another folder or remove it")
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent)
+        with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as outer:
+            written, old = Path(outer) / "new", Path(outer) / "old"
+            written.mkdir()
+            yield written
+            for file in written.iterdir():
+                _flush(file)
+            if destination.exists():
+                destination.rename(old)
+            try:
+                written.rename(destination)
+            except OSError:
+                if old.exists():
+                    old.rename(destination)
+                raise
     except OSError as error:
-        raise InputError(f"{destination}: cannot be written: {error.strerror}") from error
-    with temporary as outer:
-        written = Path(outer) / "new"
-        written.mkdir()
-        yield written
-        for file in written.iterdir():
-            _flush(file)
-        if destination.exists():
-            destination.rename(Path(outer) / "old")
-        written.rename(destination)
+        raise InputError(f"{destination}: cannot be written: {error.strerror or error}") from error
 
 
 def sha256_of(file: Path) -> str:

@@ -36,10 +36,9 @@ class CorpusSection(_Section):
     )
     path: Path | None = Field(default=None, description="moses: the folder; tsv: the file. None means corpora/NAME.")
     name: str | None = Field(default=None, description="hub: the data set's name, such as 'wmt/wmt14'.")
-    configuration: str | None = Field(
-        default=None,
-        description="hub: the data set's configuration, such as 'fr-en'. "
-        "tsv: the languages of the first two columns, such as 'en-fr'; None means source, then target.",
+    configuration: str | None = Field(default=None, description="hub: the data set's configuration, such as 'fr-en'.")
+    columns: tuple[int, int] = Field(
+        default=(1, 2), description="tsv: where source and target stand; the first column is 1."
     )
     source_language: str = Field(pattern=r"^[a-z]{2,3}(-[a-z]{2,4})?$", description="Code such as 'en'.")
     target_language: str = Field(pattern=r"^[a-z]{2,3}(-[a-z]{2,4})?$", description="Code such as 'fr'.")
@@ -61,6 +60,8 @@ class CorpusSection(_Section):
     def _check(self) -> Self:
         if self.kind == "hub" and self.name is None:
             raise ValueError('kind = "hub" needs the name of a data set, such as name = "wmt/wmt14"')
+        if min(self.columns) < 1 or self.columns[0] == self.columns[1]:
+            raise ValueError(f"columns are two different numbers from 1 on, not {self.columns}")
         if self.source_language == self.target_language:
             raise ValueError(f"source_language and target_language are both '{self.source_language}'")
         return self

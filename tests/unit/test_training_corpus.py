@@ -1,0 +1,97 @@
+"""Sentence pairs from files, and what is said of files that cannot be used."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from training.corpus import MosesPairs, open_corpus, read_lines
+from training.errors import InputError
+from training.recipe import Recipe
+
+
+def recipe(kind: str, path: Path, **corpus: object) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "mine",
+            "corpus": {"kind": kind, "path": path, "source_language": "en", "target_language": "fr", **corpus},
+        }
+    )
+
+
+def write(folder: Path, **files: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("_", ".")).write_text(text, encoding="utf-8")
+
+
+def test_a_moses_folder_gives_its_parts(tmp_path: Path) -> None:
+    write(tmp_path, train_en="a\nb\n", train_fr="A\nB\n", dev_en="c\n", dev_fr="C\n")
+    corpus = open_corpus(recipe("moses", tmp_path))
+    assert {name: list(part) for name, part in corpus.parts.items()} == {
+        "train": [("a", "A"), ("b", "B")],
+        "dev": [("c", "C")],
+    }
+    assert list(corpus.parts["train"]) == list(corpus.parts["train"])  # may be read again
+    assert {file.name for file in corpus.files} == {"train.en", "train.fr", "dev.en", "dev.fr"}
+
+
+def test_gzipped_and_plain_files_read_alike(tmp_path: Path) -> None:
+    text = "Où ?\nÀ \u2028 droite\n"
+    (tmp_path / "plain").write_text(text, encoding="utf-8")
+    (tmp_path / "zipped.gz").write_bytes(gzip.compress(text.encode()))
+    assert (
+        list(read_lines(tmp_path / "zipped.gz")) == list(read_lines(tmp_path / "plain")) == ["Où ?", "À \u2028 droite"]
+    )
+
+
+def test_files_of_windows_read_as_others(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes("\ufeffun\r\ndeux\r\n".encode())
+    assert list(read_lines(tmp_path / "file")) == ["un", "deux"]
+
+
+@pytest.mark.parametrize(("source", "target", "counts"), [(5, 3, "5 lines and .* 3;"), (0, 2, "0 lines and .* 2;")])
+def test_unequal_line_counts_are_told(tmp_path: Path, source: int, target: int, counts: str) -> None:
+    write(tmp_path, train_en="a\n" * source, train_fr="b\n" * target)
+    with pytest.raises(InputError, match=rf"train\.en has {counts}"):
+        list(MosesPairs(tmp_path / "train.en", tmp_path / "train.fr"))
+
+
+def test_a_line_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train.en").write_bytes("one\ntwo\ncafé\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"train\.en, line 3: not UTF-8 \(byte 0xe9\).*iconv"):
+        list(read_lines(tmp_path / "train.en"))
+
+
+@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"text\n" * 1000)[:-20]])
+def test_a_damaged_gzip_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "train.en.gz").write_bytes(content)
+    with pytest.raises(InputError, match=r"train\.en\.gz: damaged gzip file"):
+        list(read_lines(tmp_path / "train.en.gz"))
+
+
+def test_a_missing_folder_or_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere: .*put train\.en and train\.fr there.*--set corpus\.path"):
+        open_corpus(recipe("moses", tmp_path / "nowhere"))
+    write(tmp_path, train_en="a\n", train_fr="A\n", test_en="b\n")
+    with pytest.raises(InputError, match=r"test\.fr: missing"):
+        open_corpus(recipe("moses", tmp_path))
+    with pytest.raises(InputError, match=r"nowhere\.tsv: .*no such file"):
+        open_corpus(recipe("tsv", tmp_path / "nowhere.tsv"))
+
+
+def test_tab_separated_pairs_with_an_attribution_column(tmp_path: Path) -> None:
+    file = tmp_path / "fra.txt"
+    file.write_text("Go.\tVa !\tCC-BY 2.0 #1 & #2\nHi.\tSalut !\n\n", encoding="utf-8")
+    assert list(open_corpus(recipe("tsv", file)).parts["train"]) == [("Go.", "Va !"), ("Hi.", "Salut !")]
+    swapped = open_corpus(recipe("tsv", file, columns=(2, 1)))
+    assert list(swapped.parts["train"]) == [("Va !", "Go."), ("Salut !", "Hi.")]
+
+
+def test_a_line_without_a_tab_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "fra.txt"
+    file.write_text("Go.\tVa !\nHi. Salut !\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"fra\.txt, line 2: has 1 columns"):
+        list(open_corpus(recipe("tsv", file)).parts["train"])
