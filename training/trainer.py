@@ -130,7 +130,7 @@ class Trainer:
                 self._update(indices, window)
                 self.position.epoch, self.position.batch = epoch, batch_number + 1
                 progress.advance()
-                if window.updates == _UPDATES_A_LOG_LINE or self.position.update == self.updates:
+                if self.position.update % _UPDATES_A_LOG_LINE == 0 or self.position.update == self.updates:
                     progress.show(self._log_window(window, log))
                     window = _Window()
                 if self.position.update % validation_interval == 0 or self.position.update == self.updates:

@@ -62,7 +62,10 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
 
 def test_sorting_by_target_length_keeps_padding_small() -> None:
     generator = np.random.default_rng(1)
-    lengths = [(int(a), max(1, int(a + b))) for a, b in zip(generator.integers(3, 12, 4000), generator.integers(-3, 4, 4000), strict=True)]
+    lengths = [
+        (int(a), max(1, int(a + b)))
+        for a, b in zip(generator.integers(3, 12, 4000), generator.integers(-3, 4, 4000), strict=True)
+    ]
     sampler = BatchSampler(_pairs(lengths), batch_sentences=32, seed=1)
     assert sampler.target_padding() < 0.03
 

@@ -57,7 +57,9 @@ def test_low_precision_stays_within_half_a_step_of_each_row(
     for name, tensor in loaded.model.state_dict().items():
         largest = tensor.abs().amax(dim=-1, keepdim=True)
         assert ((again[name] - tensor).abs() <= largest * relative * 1.001).all(), name
-    assert (tmp_path / "m" / "model.safetensors").stat().st_size < 0.6 * (loaded.path / "model.safetensors").stat().st_size
+    assert (tmp_path / "m" / "model.safetensors").stat().st_size < 0.6 * (
+        loaded.path / "model.safetensors"
+    ).stat().st_size
 
 
 def test_a_stored_int8_model_stores_again_unchanged(loaded: LoadedModel, tmp_path: Path) -> None:
@@ -86,7 +88,9 @@ def _flip(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "source.model", "target.model", "README.md", "card.json"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "source.model", "target.model", "README.md", "card.json"]
+)
 @pytest.mark.parametrize("damage", [_truncate, _flip, Path.unlink], ids=["truncated", "altered", "missing"])
 def test_damage_to_any_file_is_found_and_the_file_named(copy: Path, name: str, damage: Callable[[Path], None]) -> None:
     damage(copy / name)

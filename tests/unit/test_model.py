@@ -14,7 +14,13 @@ EOS = 2
 
 
 def _small(**options: object) -> Seq2Seq:
-    sizes = {"source_vocabulary_size": 11, "target_vocabulary_size": 13, "embedding_size": 6, "hidden_size": 6, "num_layers": 3}
+    sizes = {
+        "source_vocabulary_size": 11,
+        "target_vocabulary_size": 13,
+        "embedding_size": 6,
+        "hidden_size": 6,
+        "num_layers": 3,
+    }
     model = Seq2Seq(ModelConfig.model_validate(sizes | options)).double()
     model.initialise(seed=3, initial_range=0.5)
     return model.eval()
@@ -32,13 +38,20 @@ def test_the_papers_network_has_384_million_parameters() -> None:
 
 def test_the_preset_uses_nothing_beside_the_paper() -> None:
     preset = ModelConfig.sutskever2014()
-    assert (preset.num_layers, preset.hidden_size, preset.embedding_size, preset.reverse_source) == (4, 1000, 1000, True)
+    assert (preset.num_layers, preset.hidden_size, preset.embedding_size, preset.reverse_source) == (
+        4,
+        1000,
+        1000,
+        True,
+    )
     assert not (preset.residual or preset.feed_context or preset.tie_target_embedding)
     assert preset.attention == "none"
 
 
 def test_every_parameter_starts_within_the_papers_range() -> None:
-    model = Seq2Seq(ModelConfig(source_vocabulary_size=50, target_vocabulary_size=40, embedding_size=32, hidden_size=32))
+    model = Seq2Seq(
+        ModelConfig(source_vocabulary_size=50, target_vocabulary_size=40, embedding_size=32, hidden_size=32)
+    )
     model.initialise(seed=1)
     for name, parameter in model.named_parameters():
         assert parameter.abs().max() <= 0.08, name
@@ -118,7 +131,9 @@ def test_dot_attention_is_its_equations() -> None:
         scores = np.exp(memory @ query)
         attended = (scores / scores.sum()) @ memory
         expected = np.tanh(combine @ np.concatenate([attended, query]))
-        np.testing.assert_allclose(attention(outputs, encoded.memory_BSH)[0, position].detach().numpy(), expected, atol=1e-12)
+        np.testing.assert_allclose(
+            attention(outputs, encoded.memory_BSH)[0, position].detach().numpy(), expected, atol=1e-12
+        )
 
 
 def test_a_tied_embedding_is_the_output_layer() -> None:
@@ -127,7 +142,13 @@ def test_a_tied_embedding_is_the_output_layer() -> None:
     untied = _small()
     assert untied.parameter_count() - model.parameter_count() == 13 * 6
     with pytest.raises(ValueError, match="embedding_size equal to hidden_size"):
-        ModelConfig(source_vocabulary_size=9, target_vocabulary_size=9, embedding_size=4, hidden_size=8, tie_target_embedding=True)
+        ModelConfig(
+            source_vocabulary_size=9,
+            target_vocabulary_size=9,
+            embedding_size=4,
+            hidden_size=8,
+            tie_target_embedding=True,
+        )
 
 
 def test_dropout_is_one_mask_a_sentence_and_keeps_the_mean() -> None:

@@ -31,7 +31,9 @@ def test_loss_and_gradients_equal_the_plain_ones(
     expected = functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=label_smoothing)
     expected_gradients = torch.autograd.grad(expected / 3, (features, weight, bias), retain_graph=True)
     torch.testing.assert_close(smoothed.double(), expected, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(plain.double(), functional.cross_entropy(logits, targets, reduction="sum"), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        plain.double(), functional.cross_entropy(logits, targets, reduction="sum"), rtol=1e-6, atol=1e-6
+    )
     for one, two in zip(gradients, expected_gradients, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-10)
 

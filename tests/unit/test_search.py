@@ -46,7 +46,9 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(seed: int, length_penalt
     source, longest = [5, 3, 7], 4
     targets = [list(words) for length in range(longest + 1) for words in itertools.product([0, 1], repeat=length)]
     scores = score_pairs(model, [(source, target) for target in targets], source_eos_id=EOS, target_eos_id=EOS)
-    penalised = [score / ((5 + len(target)) / 6) ** length_penalty for score, target in zip(scores, targets, strict=True)]
+    penalised = [
+        score / ((5 + len(target)) / 6) ** length_penalty for score, target in zip(scores, targets, strict=True)
+    ]
     ranked = sorted(range(len(targets)), key=lambda index: -penalised[index])
     found = search(
         _engine(model, forbidden=()),
@@ -128,8 +130,12 @@ def test_scores_are_those_of_teacher_forcing_and_in_order(beam_size: int) -> Non
     with torch.no_grad():
         model.decoder.output.bias[EOS] += 2.0
     source = [5, 3, 9, 4]
-    found = search(_engine(model), [source], SearchOptions(beam_size=beam_size, max_length=12), length_penalty=0.0, count=beam_size)[0]
-    assert [hypothesis.score for hypothesis in found] == sorted((hypothesis.score for hypothesis in found), reverse=True)
+    found = search(
+        _engine(model), [source], SearchOptions(beam_size=beam_size, max_length=12), length_penalty=0.0, count=beam_size
+    )[0]
+    assert [hypothesis.score for hypothesis in found] == sorted(
+        (hypothesis.score for hypothesis in found), reverse=True
+    )
     assert len({hypothesis.tokens for hypothesis in found}) == len(found)
     finished = [hypothesis for hypothesis in found if hypothesis.finished]
     assert finished
@@ -142,7 +148,9 @@ def test_a_wider_beam_is_never_worse_here_and_padding_never_appears() -> None:
     for source in ([4, 5], [9, 9, 3], [11]):
         scores = []
         for beam_size in (1, 3, 8, 30):
-            best = search(_engine(model), [source], SearchOptions(beam_size=beam_size, max_length=6), length_penalty=0.0)[0][0]
+            best = search(
+                _engine(model), [source], SearchOptions(beam_size=beam_size, max_length=6), length_penalty=0.0
+            )[0][0]
             scores.append(best.log_probability if best.finished else -math.inf)
             assert 0 not in best.tokens
         assert scores[-1] == max(scores)
@@ -176,7 +184,9 @@ def test_sampling_follows_the_distribution() -> None:
     engine = _engine(model)
     expected, _ = engine.step(engine.encode([[4, 5]]), torch.tensor([EOS]))
     draws = 4000
-    samples = search(engine, [[4, 5]], SearchOptions(method="sample", max_length=1, seed=11), length_penalty=0.0, count=draws)[0]
+    samples = search(
+        engine, [[4, 5]], SearchOptions(method="sample", max_length=1, seed=11), length_penalty=0.0, count=draws
+    )[0]
     counts = torch.zeros(6)
     for hypothesis in samples:
         counts[hypothesis.tokens[0] if hypothesis.tokens else EOS] += 1
@@ -195,7 +205,9 @@ def test_sampling_with_one_choice_is_greedy_and_seeds_differ() -> None:
         (hypothesis,) = search(_engine(model), [source], options, length_penalty=0.0)[0]
         assert (list(hypothesis.tokens), hypothesis.finished) == (tokens, finished)
     texts = {
-        search(_engine(model), [source], SearchOptions(method="sample", max_length=10, seed=seed), length_penalty=0.0)[0][0].tokens
+        search(_engine(model), [source], SearchOptions(method="sample", max_length=10, seed=seed), length_penalty=0.0)[
+            0
+        ][0].tokens
         for seed in range(10)
     }
     assert len(texts) > 1

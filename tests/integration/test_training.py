@@ -1,0 +1,188 @@
+"""The training job as a real process: it learns, is killed, goes on, and leaves a model that is always whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training.checkpoint import read_checkpoint
+from translator.directory import load_model
+
+ROOT = Path(__file__).parents[2]
+
+
+def _command(directory: Path, prepared: Path, *options: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "training", "train", "smoke", "--prepared", str(prepared)),
+        *("--set", f"output.directory={directory}", "--set", "evaluation.bleu_sentences=10"),
+        *("--set", "optimisation.epochs=3", "--set", "evaluation.every_epochs=0.2", "--set", "model.dropout=0.2"),
+        *options,
+    ]
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("prepared") / "smoke"
+    result = _run([sys.executable, "-m", "training", "prepare", "smoke", "--output", str(path)])
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a training that nothing disturbed."""
+    directory = tmp_path_factory.mktemp("runs") / "whole"
+    result = _run(_command(directory, prepared))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == str(directory / "model")
+    return directory
+
+
+def _log(directory: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (directory / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def _validations(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All that was measured on dev, without the time it took."""
+    return [
+        {key: value for key, value in entry.items() if key != "seconds"}
+        for entry in entries
+        if entry["event"] == "validation"
+    ]
+
+
+def test_a_run_leaves_a_model_a_log_and_a_figure(uninterrupted: Path) -> None:
+    loaded = load_model(uninterrupted / "model")
+    assert loaded.card.name == "smoke"
+    assert loaded.card.training is not None
+    assert loaded.card.training.updates > 0
+    assert loaded.card.score("BLEU") is not None
+    entries = _log(uninterrupted)
+    losses = [entry["loss"] for entry in entries if entry["event"] == "train"]
+    assert losses[-1] < 0.8 * losses[0]
+    assert any(entry["event"] == "validation" and entry["best"] for entry in entries)
+    assert (uninterrupted / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_killed_and_resumed_it_ends_with_the_same_bits(uninterrupted: Path, prepared: Path, tmp_path: Path) -> None:
+    """SIGKILL at random moments; the last weights, the log and the model equal those of the undisturbed run."""
+    directory = tmp_path / "killed"
+    moments = random.Random(7)
+    resume: list[str] = []
+    kills = 0
+    for _ in range(12):
+        process = subprocess.Popen(
+            _command(directory, prepared, *resume),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        checkpoint = directory / "state" / "checkpoint.pt"
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
+                break
+            time.sleep(0.01)
+        if process.poll() is None and kills < 4:
+            time.sleep(moments.uniform(0, 0.4))
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        _, errors = process.communicate(timeout=250)
+        resume = ["--resume"]
+        if (directory / "model").exists():
+            load_model(directory / "model")
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, errors
+    assert kills == 4
+    assert process.returncode == 0
+    whole, killed = (read_checkpoint(run / "state" / "checkpoint.pt") for run in (uninterrupted, directory))
+    assert whole["position"]["update"] == killed["position"]["update"]
+    for name, tensor in whole["model"].items():
+        assert torch.equal(tensor, killed["model"][name]), name
+    assert torch.equal(whole["random"]["torch"], killed["random"]["torch"])
+    logs = [_log(run) for run in (uninterrupted, directory)]
+    assert [(entry["event"], entry["update"]) for entry in logs[0]] == [
+        (entry["event"], entry["update"]) for entry in logs[1]
+    ]
+    assert _validations(logs[0]) == _validations(logs[1])
+    one, two = (load_model(run / "model").model.state_dict() for run in (uninterrupted, directory))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_with_a_state_to_go_on_from(prepared: Path, tmp_path: Path, number: signal.Signals) -> None:
+    directory = tmp_path / "stopped"
+    process = subprocess.Popen(
+        _command(directory, prepared, "--set", "optimisation.epochs=500", "--set", "evaluation.every_epochs=400"),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 100
+    while (
+        not ((directory / "log.jsonl").exists() and (directory / "log.jsonl").stat().st_size)
+        and time.monotonic() < deadline
+    ):
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    assert read_checkpoint(directory / "state" / "checkpoint.pt")["position"]["update"] > 0
+
+
+def _fails(command: list[str]) -> str:
+    result = _run(command)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    return " ".join(result.stderr.split())
+
+
+def test_a_second_run_does_not_overwrite_the_first(uninterrupted: Path, prepared: Path) -> None:
+    assert "--resume" in _fails(_command(uninterrupted, prepared))
+
+
+def test_what_cannot_be_resumed_says_why(uninterrupted: Path, prepared: Path, tmp_path: Path) -> None:
+    assert "no checkpoint to resume from" in _fails(_command(tmp_path / "none", prepared, "--resume"))
+    other_shape = _command(uninterrupted, prepared, "--resume", "--set", "model.num_layers=2")
+    assert "another shape" in _fails(other_shape)
+    damaged = tmp_path / "damaged"
+    (damaged / "state").mkdir(parents=True)
+    (damaged / "state" / "checkpoint.pt").write_bytes((uninterrupted / "state" / "checkpoint.pt").read_bytes()[:-1000])
+    assert "damaged" in _fails(_command(damaged, prepared, "--resume"))
+
+
+def test_early_stopping_keeps_the_best(prepared: Path, tmp_path: Path) -> None:
+    """With a rate of next to nothing the BLEU never rises, so two measurements after the first are enough."""
+    directory = tmp_path / "early"
+    options = ("--set", "optimisation.learning_rate=1e-12", "--set", "evaluation.patience=2")
+    result = _run(_command(directory, prepared, *options))
+    assert result.returncode == 0, result.stderr
+    assert "stopping early" in result.stderr
+    validations = [entry for entry in _log(directory) if entry["event"] == "validation"]
+    assert [entry["best"] for entry in validations] == [True, False, False]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to a read-only directory")
+def test_a_read_only_place_is_a_clear_error(prepared: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "could not be written" in _fails(_command(tmp_path / "run", prepared))
