@@ -83,8 +83,8 @@ $(VENV)/.torch: constraints.txt
 	  if [ -z "$$python" ] && suits "$$candidate"; then python="$$candidate"; fi; \
 	done; \
 	if [ -z "$$python" ] || ! suits "$$python"; then \
-	  echo 'Python 3.11 or newer with its venv module is needed, and none was found. On Debian and Ubuntu:' \
-	    'sudo apt install python3 python3-venv. Elsewhere name one: make PYTHON=/path/to/python3.12' >&2; \
+	  echo "Python 3.11 or newer with its venv module is needed, and $${python:-what is installed} is none." \
+	    "On Debian and Ubuntu: sudo apt install python3 python3-venv. Elsewhere: make PYTHON=/path/to/python3.12" >&2; \
 	  exit 1; \
 	fi; \
 	echo "Installing into $(VENV) with $$("$$python" --version); this is done once and takes some minutes."; \
