@@ -83,7 +83,8 @@ $(VENV)/.torch: constraints.txt
 	  if [ -z "$$python" ] && suits "$$candidate"; then python="$$candidate"; fi; \
 	done; \
 	if [ -z "$$python" ] || ! suits "$$python"; then \
-	  echo "Python 3.11 or newer with its venv module is needed, and $${python:-what is installed} is none." \
+	  fault='none was found'; if [ -n "$$python" ]; then fault="$$python is not one"; fi; \
+	  echo "Python 3.11 or newer with its venv module is needed, and $$fault." \
 	    "On Debian and Ubuntu: sudo apt install python3 python3-venv. Elsewhere: make PYTHON=/path/to/python3.12" >&2; \
 	  exit 1; \
 	fi; \
