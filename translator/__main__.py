@@ -61,7 +61,7 @@ def translate(model: str, sample: bool, device: str, **options: float | None) ->
     with n the number of the input line, counted from 0.
     """
     search_options = _search_options(sample, options)
-    translator = _load_translator(model, device)
+    translator = _load(model, device)
     source, target = sys.stdin.buffer, sys.stdout.buffer
     warned: Counter[str] = Counter()
     lines = 0
@@ -85,38 +85,25 @@ def translate(model: str, sample: bool, device: str, **options: float | None) ->
 @click.option("--json", "as_json", is_flag=True, help="Print the card and the architecture as one JSON document.")
 def inspect(model: str, as_json: bool) -> None:
     """Check the model directory DIR and print its card."""
-    loaded = _load_model(model, "cpu")
+    loaded = _load(model, "cpu").loaded
     if as_json:
         document = {"card": loaded.card.model_dump(), "model": loaded.config.model_dump()}
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     for table in _tables(loaded):
         console.print(table)
 
 
-def _load_model(model: str, device: str) -> LoadedModel:
-    from translator.directory import ModelDirectoryError, load_model
-    from translator.pipeline import model_path
-
-    try:
-        return load_model(model_path(model), device)
-    except ModelDirectoryError as error:
-        raise _Failure(str(error)) from error
-
-
-def _load_translator(model: str, device: str) -> Translator:
-    import torch
-
+def _load(model: str, device: str) -> Translator:
     from translator.pipeline import Translator
 
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise _Failure(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
-    return Translator(_load_model(model, device))
+        return Translator.load(model, device=device)
+    except ValueError as error:
+        raise _Failure(str(error)) from error
 
 
 def _search_options(sample: bool, options: dict[str, float | None]) -> SearchOptions:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
+import torch
+
 from translator.card import Card
 from translator.config import ModelConfig, SearchOptions
 from translator.directory import LoadedModel, load_model
@@ -112,8 +114,13 @@ class Translator:
     def load(cls, path: str | Path, *, device: str = "cpu") -> Translator:
         """The translator of a model directory, or of a model that comes with this package ("en-fr").
 
-        Raises `ModelDirectoryError` (a `ValueError`) where the directory cannot be used; the message says why.
+        Raises `ModelDirectoryError` where the directory cannot be used, or another `ValueError` where there is no such
+        device; the message says what to do.
         """
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ValueError(f"device {device} cannot be used here: {str(error).splitlines()[0]}") from error
         return cls(load_model(model_path(path), device))
 
     @property

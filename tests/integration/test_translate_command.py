@@ -125,7 +125,7 @@ def test_an_altered_model_is_refused(tiny_model_directory: Path, tmp_path: Path)
         (["--alternatives", "-1"], "--alternatives:"),
         (["--top-k", "5"], "--top-k needs --sample"),
         (["--sample", "--top-p", "1.5"], "--top-p:"),
-        (["--device", "abacus"], "--device abacus cannot be used"),
+        (["--device", "abacus"], "device abacus cannot be used"),
     ],
 )
 def test_bad_options_are_usage_errors(tiny_model_directory: Path, options: list[str], part: str) -> None:
