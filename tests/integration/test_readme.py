@@ -32,6 +32,7 @@ TINY = (
     "model.hidden_size=16",
     "model.num_layers=2",
     "optimisation.epochs=0.05",
+    "corpus.held_out_pairs=40",
     "evaluation.bleu_sentences=8",
     "evaluation.beam_size=1",
 )
