@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from babel import Locale
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
@@ -43,9 +44,7 @@ class Languages:
     def __init__(self, card: Card) -> None:
         self.source = card.source_language
         self.target = card.target_language
-        self._identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-        known = set(self._identifier.labels)
-        self._identifier.set_languages(sorted((_CANDIDATES | {self.source, self.target}) & known))
+        self._identifier = _identifier(_CANDIDATES | {self.source, self.target})
 
     def guesses(self, text: str) -> list[Guess]:
         """The likeliest languages of `text`, best first; where the text tells nothing, the served ones lead."""
@@ -90,6 +89,14 @@ class Languages:
             raise bad_request(
                 f"{describe(source)} into {describe(target)} is not available; this server translates {pair}."
             )
+
+
+@cache
+def _identifier(candidates: frozenset[str]) -> LanguageIdentifier:
+    """py3langid's model, with as many of `candidates` as it knows; read only, so that threads may share it."""
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.set_languages(sorted(candidates.intersection(identifier.labels)))
+    return identifier
 
 
 def language_name(code: str) -> str:

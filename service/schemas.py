@@ -126,7 +126,11 @@ def read_request(schema: type[Schema], request: Request) -> Schema:
 def _form_fields(request: Request, schema: type[_Request]) -> dict[str, Any]:
     """The body's fields, and those of the query string that the body does not name. A repeated `q` is a list."""
     fields: dict[str, Any] = {}
-    for values in (request.args, request.form):
+    try:
+        sources = (request.args, request.form)
+    except UnicodeDecodeError:  # bytes that are not escaped, as no browser sends them
+        raise bad_request("The query string is not UTF-8.") from None
+    for values in sources:
         for name in schema.model_fields:
             if name == "q" and len(values.getlist(name)) > 1:
                 fields[name] = values.getlist(name)

@@ -1,0 +1,149 @@
+"""`POST /translate` and `POST /detect`: what they take and what they answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.datastructures import MultiDict
+
+PAIR = {"source": "en", "target": "fr"}
+
+
+def ask(client: FlaskClient, **fields: Any) -> Any:
+    response = client.post("/translate", json=PAIR | fields)
+    assert response.status_code == 200, response.text
+    assert response.mimetype == "application/json"
+    return response.json
+
+
+def test_the_four_encodings_say_the_same(client: FlaskClient) -> None:
+    fields = {"q": "salt & pepper é", **PAIR}
+    answers = [
+        client.post("/translate", json=fields),
+        client.post("/translate", data=fields),
+        client.post("/translate", data=fields, content_type="multipart/form-data"),
+        client.post("/translate", query_string=fields),
+        client.post("/translate", query_string=fields, content_type="application/json"),
+        client.post("/translate", query_string=fields, content_type="text/plain"),
+        client.post("/translate", data={"q": fields["q"]}, query_string=PAIR),
+        client.post("/translate", data=json.dumps(fields), content_type="application/json; charset=utf-8"),
+        client.post("/translate", data=json.dumps(fields).encode("utf-16"), content_type="application/json"),
+    ]
+    assert [(answer.status_code, answer.json) for answer in answers] == [
+        (200, {"translatedText": "SALT & PEPPER É"})
+    ] * 9
+
+
+def test_lists_come_back_as_lists_in_order(client: FlaskClient) -> None:
+    assert ask(client, q=["b", "", "a"]) == {"translatedText": ["B", "", "A"]}
+    assert ask(client, q=["one"]) == {"translatedText": ["ONE"]}
+    form = MultiDict([("q", "b"), ("q", "a"), *PAIR.items()])
+    for response in (client.post("/translate", data=form), client.post("/translate", query_string=form)):
+        assert response.json == {"translatedText": ["B", "A"]}
+
+
+def test_blank_text_is_echoed(client: FlaskClient) -> None:
+    assert ask(client, q=" \n\t ") == {"translatedText": " \n\t "}
+    assert ask(client, q=["", ""]) == {"translatedText": ["", ""]}
+
+
+def test_codes_are_lower_cased_and_regions_accepted(client: FlaskClient) -> None:
+    assert ask(client, q="a", source="en-GB", target="FR_ca") == {"translatedText": "A"}
+
+
+def test_into_its_own_language_a_text_is_itself(client: FlaskClient, translator: Any) -> None:
+    assert ask(client, q="As it Is", target="en") == {"translatedText": "As it Is"}
+    assert ask(client, q="<p>As it &lt;", source="fr", format="html", alternatives=2, scores=True, sentences=False) == {
+        "translatedText": "<p>As it &lt;",
+        "alternatives": [],
+        "scores": 0.0,
+    }
+    assert translator.calls == []
+
+
+def test_null_counts_as_absent(client: FlaskClient) -> None:
+    nothing = dict.fromkeys(
+        ["alternatives", "format", "api_key", "beam_size", "length_penalty", "max_length", "scores"]
+    )
+    assert ask(client, q="a", **nothing) == {"translatedText": "A"}
+
+
+def test_api_keys_and_unknown_fields_are_let_pass(client: FlaskClient) -> None:
+    response = client.post(
+        "/translate",
+        json={"q": "a", "api_key": "x", "secret": {"deep": []}, **PAIR},
+        headers={"Authorization": "Bearer x"},
+    )
+    assert response.json == {"translatedText": "A"}
+
+
+def test_alternatives(client: FlaskClient) -> None:
+    assert ask(client, q="a", alternatives=2) == {"translatedText": "A", "alternatives": ["A 1", "A 2"]}
+    assert ask(client, q=["a", "b"], alternatives=1)["alternatives"] == [["A 1"], ["B 1"]]
+    assert "alternatives" not in ask(client, q="a", alternatives=0)
+    response = client.post("/translate", data={"q": "a", "alternatives": "1", **PAIR})
+    assert response.json == {"translatedText": "A", "alternatives": ["A 1"]}
+
+
+def test_scores_sentences_and_warnings(client: FlaskClient) -> None:
+    span = {"source": {"start": 0, "end": 1}, "target": {"start": 0, "end": 1}, "score": -0.5}
+    assert ask(client, q="a", scores=True, sentences=True) == {
+        "translatedText": "A",
+        "scores": -0.5,
+        "sentences": [span],
+    }
+    answer = ask(client, q=["a", "unheard"], scores=True)
+    assert answer["scores"] == [-0.5, -0.5]
+    assert answer["warnings"] == [[], ["unknown: 1 of 3 source tokens are not in the vocabulary"]]
+    assert ask(client, q="unheard")["warnings"] == ["unknown: 1 of 3 source tokens are not in the vocabulary"]
+
+
+def test_search_options_reach_the_translator(client: FlaskClient, translator: Any) -> None:
+    ask(client, q="a", beam_size=3, length_penalty=1, max_length=7, alternatives=2)
+    options = translator.options[-1]
+    assert (options.beam_size, options.length_penalty, options.max_length, options.alternatives) == (3, 1.0, 7, 2)
+    client.post("/translate", data={"q": "a", "beam_size": "4", "length_penalty": "0.5", "scores": "true", **PAIR})
+    assert (translator.options[-1].beam_size, translator.options[-1].length_penalty) == (4, 0.5)
+
+
+def test_the_source_language_is_guessed_for_each_text(client: FlaskClient) -> None:
+    answer = ask(client, q="Where is the station?", source="auto")
+    assert answer["translatedText"] == "WHERE IS THE STATION?"
+    assert answer["detectedLanguage"]["language"] == "en"
+    assert 90 <= answer["detectedLanguage"]["confidence"] <= 100
+    answer = ask(client, q=["Where is the station?", "Où est la gare ?"], source="auto")
+    assert answer["translatedText"] == ["WHERE IS THE STATION?", "Où est la gare ?"]
+    assert [guess["language"] for guess in answer["detectedLanguage"]] == ["en", "fr"]
+    response = client.post(
+        "/translate", json={"q": "Können Sie mir sagen, wo der Bahnhof ist?", **PAIR, "source": "auto"}
+    )
+    assert response.status_code == 400
+    assert "German (de)" in response.json["error"]
+
+
+def test_html(client: FlaskClient, translator: Any) -> None:
+    document = '<p>Hello <b>you</b> &lt;script&gt;</p> <span translate="no">keep</span><code>x</code>'
+    answer = ask(client, q=document, format="html", alternatives=2, scores=True)
+    assert (
+        answer["translatedText"]
+        == '<p>HELLO <b>YOU</b> &lt;SCRIPT&gt;</p> <span translate="no">keep</span><code>x</code>'
+    )
+    assert answer["alternatives"][1].startswith("<p>HELLO  2<b>YOU 2</b>")
+    assert answer["scores"] == -1.5
+    assert translator.calls == [["Hello ", "you", " <script>"]]
+    assert ask(client, q=["<br>", "<i>a</i>"], format="html") == {"translatedText": ["<br>", "<i>A</i>"]}
+
+
+def test_text_that_looks_like_html_is_text(client: FlaskClient) -> None:
+    assert ask(client, q="<b>&lt;</b>") == {"translatedText": "<B>&LT;</B>"}
+
+
+@pytest.mark.parametrize("kind", ["json", "data", "query_string"])
+def test_detect(client: FlaskClient, kind: str) -> None:
+    response = client.post("/detect", **{kind: {"q": "Bonjour tout le monde"}})
+    assert response.status_code == 200
+    assert response.json[0]["language"] == "fr"
+    assert 50 < response.json[0]["confidence"] <= 100
