@@ -228,7 +228,7 @@ class Translator:
         candidates: dict[str, Alternative] = {}
         for hypothesis in hypotheses:
             text = _one_line(self._target_vocabulary.decode(hypothesis.tokens))
-            candidates.setdefault(text, Alternative(text, hypothesis.score, hypothesis.log_probability))
+            candidates.setdefault(_read(text), Alternative(text, hypothesis.score, hypothesis.log_probability))
         return _Decoded(tuple(candidates.values())[:wanted], tuple(self._warnings(source, hypotheses[0])))
 
     def _warnings(self, source: list[int], best: Hypothesis) -> Iterator[str]:
@@ -258,7 +258,7 @@ class Translator:
             text, _ = segments.join([candidate.text for candidate in chosen])
             score = math.fsum(candidate.score for candidate in chosen)
             log_probability = math.fsum(candidate.log_probability for candidate in chosen)
-            wholes.setdefault(text, Alternative(text, score, log_probability))
+            wholes.setdefault(_read(text), Alternative(text, score, log_probability))
         best, *others = wholes.values()
         _, target_spans = segments.join([sentence.candidates[0].text for sentence in found])
         sentences = []
@@ -303,6 +303,11 @@ def _check_text(text: object, number: int) -> None:
 def _normalised(sentence: str) -> str:
     """What the model reads: NFC, as composed letters are what its training text has."""
     return unicodedata.normalize("NFC", sentence)
+
+
+def _read(text: str) -> str:
+    """What a reader sees: texts that differ in the kind of their spaces alone are the same, as "gare ?" with U+00A0."""
+    return " ".join(text.split())
 
 
 def _one_line(translation: str) -> str:
