@@ -341,7 +341,7 @@ def _keep_freed_memory() -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        trim_threshold, top_pad, mmap_maximum = -1, -2, -4  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX of <malloc.h>
-        mallopt(mmap_maximum, 0)
-        mallopt(trim_threshold, 2**31 - 1)
-        mallopt(top_pad, 1 << 28)
+        trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # M_TRIM_THRESHOLD … of <malloc.h>
+        mallopt(mmap_threshold, 1 << 25)  # the most that glibc allows
+        mallopt(trim_threshold, 1 << 30)
+        mallopt(top_pad, 1 << 26)

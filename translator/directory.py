@@ -257,6 +257,7 @@ def _written_directory(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o755)
         for file in temporary.iterdir():
+            file.chmod(0o644)  # safetensors writes files that only their owner may read
             _flush(file)
         _flush(temporary)
         if path.exists():

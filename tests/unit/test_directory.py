@@ -62,6 +62,12 @@ def test_low_precision_stays_within_half_a_step_of_each_row(
     ).stat().st_size
 
 
+def test_others_may_read_what_was_written(loaded: LoadedModel, tmp_path: Path) -> None:
+    _save(tmp_path / "m", loaded)
+    assert {oct(file.stat().st_mode & 0o777) for file in (tmp_path / "m").iterdir()} == {"0o644"}
+    assert (tmp_path / "m").stat().st_mode & 0o777 == 0o755
+
+
 def test_a_stored_int8_model_stores_again_unchanged(loaded: LoadedModel, tmp_path: Path) -> None:
     _save(tmp_path / "one", loaded, storage="int8")
     _save(tmp_path / "two", load_model(tmp_path / "one"), storage="int8")

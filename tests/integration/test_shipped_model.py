@@ -1,0 +1,82 @@
+"""The model that comes with the package: complete, honest about itself, and independent of a sentence's neighbours."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from training.evaluation import evaluate_translator
+from translator import SearchOptions, Translator
+from translator.pipeline import SHIPPED_MODELS
+
+TEST_SET = Path(__file__).parents[3] / "shared" / "corpora" / "tatoeba-en-fr"
+needs_test_set = pytest.mark.skipif(not (TEST_SET / "test.en").is_file(), reason="needs the corpus tatoeba-en-fr")
+
+
+@pytest.fixture(scope="module")
+def translator() -> Translator:
+    return Translator.load("en-fr")
+
+
+def _lines(name: str) -> list[str]:
+    return (TEST_SET / name).read_text(encoding="utf-8").split("\n")[:-1]
+
+
+def test_it_is_small_and_its_card_is_complete(translator: Translator) -> None:
+    assert sum(file.stat().st_size for file in (SHIPPED_MODELS / "en-fr").iterdir()) <= 32 * 2**20
+    card = translator.card
+    assert (card.source_language, card.target_language) == ("en", "fr")
+    for metric in ("BLEU", "chrF"):
+        score = card.score(metric)
+        assert score is not None
+        assert score.sentences == 2000
+        assert "version:" in score.signature
+    assert card.corpus is not None
+    assert "Tatoeba" in card.corpus.attribution
+    assert card.bleu_by_length
+    assert all((card.intended_use, card.not_for, card.licence, card.training, card.training_lengths, card.examples))
+    assert (translator.model_config.num_layers, translator.model_config.attention) == (4, "none")
+
+
+def test_it_translates(translator: Translator) -> None:
+    assert translator.translate("Where is the station?").text.replace("\u202f", " ") == "Où est la gare ?"
+    translation = translator.translate("I am hungry.\n\n  He is my brother. ")
+    assert translation.text.startswith("J'ai faim.\n\n  ")
+    assert "frère" in translation.text
+    assert translation.text.endswith(" ")
+
+
+def _same_alone_and_together(translator: Translator, sentences: list[str]) -> None:
+    options = SearchOptions(beam_size=5)
+    together = [translation.text for translation in translator.translate(sentences, options)]
+    shuffled = random.Random(3).sample(range(len(sentences)), len(sentences))
+    elsewhere = translator.translate([sentences[index] for index in shuffled], options)
+    assert [elsewhere[shuffled.index(index)].text for index in range(len(sentences))] == together
+    assert [translator.translate(sentence, options).text for sentence in sentences] == together
+
+
+@needs_test_set
+def test_real_sentences_translate_the_same_alone_and_in_any_batch(translator: Translator) -> None:
+    _same_alone_and_together(translator, _lines("test.en")[:150])
+
+
+@needs_test_set
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_2000_real_sentences_translate_the_same_alone_and_in_any_batch(translator: Translator) -> None:
+    _same_alone_and_together(translator, _lines("test.en"))
+
+
+@needs_test_set
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_card_says_what_is_measured(translator: Translator) -> None:
+    report = evaluate_translator(translator, _lines("test.en"), _lines("test.fr"), test_set="tatoeba-en-fr test")
+    for measured in (report.bleu, report.chrf):
+        stated = translator.card.score(measured.metric)
+        assert stated is not None
+        assert measured.value == pytest.approx(stated.value, abs=0.05)
+        assert measured.signature == stated.signature
+    assert report.bleu.value >= 35
