@@ -23,6 +23,7 @@ from translator.card import Card, TrainingLengths
 from translator.config import ModelConfig
 from translator.directory import LoadedModel, ModelDirectoryError, load_model
 from translator.model import Seq2Seq
+from translator.search import Hypothesis
 from translator.segmentation import Segments, is_blank
 from translator.vocabulary import Vocabulary
 
@@ -197,6 +198,19 @@ def test_alternatives_of_a_text_join_those_of_its_sentences(vocabulary: Vocabula
         f"Old station? \n {second_choice} So () it is."
     ]
     assert translation.score == pytest.approx(first.score + second.score + third.score)
+
+
+def test_another_kind_of_space_is_no_alternative(vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["Where is it ?", "Where is it\u00a0?", "Where is it\u202f?", "Where is he ?", "Where is he\u00a0?"]
+    found = [
+        Hypothesis(tuple(vocabulary.encode(text)), -float(rank), -float(rank), True) for rank, text in enumerate(texts)
+    ]
+    monkeypatch.setattr("translator.pipeline.search", lambda *arguments, **options: [found])
+    translation = copier(vocabulary).translate("Where?", SearchOptions(alternatives=4))
+    assert translation.text == "Where is it ?"
+    assert [(alternative.text, alternative.score) for alternative in translation.alternatives] == [
+        ("Where is he ?", -3)
+    ]
 
 
 @settings(max_examples=20)
