@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,9 @@ def _command(directory: Path, prepared: Path, *options: str) -> list[str]:
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
+
+
+REAL_TEXT = ROOT.parent / "shared" / "corpora" / "tatoeba-en-fr"
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +80,31 @@ def test_a_run_leaves_a_model_a_log_and_a_figure(uninterrupted: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]
     assert any(entry["event"] == "validation" and entry["best"] for entry in entries)
     assert (uninterrupted / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(not (REAL_TEXT / "dev.en").is_file(), reason="needs the corpus tatoeba-en-fr")
+def test_the_smoke_recipe_learns_from_real_text(tmp_path: Path) -> None:
+    """Two thousand everyday sentences to train on, of which the recipe holds some out."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for language in ("en", "fr"):
+        shutil.copyfile(REAL_TEXT / f"dev.{language}", corpus / f"train.{language}")
+    directory = tmp_path / "run"
+    settings = {
+        "corpus.path": corpus,
+        "corpus.held_out_pairs": 50,
+        "output.directory": directory,
+        "optimisation.epochs": 3,
+        "evaluation.every_epochs": 1,
+    }
+    options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    prepared = tmp_path / "prepared"
+    command = [sys.executable, "-m", "training"]
+    assert _run([*command, "prepare", "smoke", "--output", str(prepared), *options]).returncode == 0
+    result = _run([*command, "train", "smoke", "--prepared", str(prepared), *options])
+    assert result.returncode == 0, result.stderr
+    perplexities = [entry["perplexity"] for entry in _log(directory) if entry["event"] == "validation"]
+    assert perplexities[0] > perplexities[1] > perplexities[2]
 
 
 def test_killed_and_resumed_it_ends_with_the_same_bits(uninterrupted: Path, prepared: Path, tmp_path: Path) -> None:
