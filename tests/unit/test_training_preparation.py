@@ -46,7 +46,8 @@ def test_the_encoded_sentences_are_the_corpus_s(prepared: Prepared) -> None:
 
 def test_arrays_are_mapped_and_without_ends_of_sentence(prepared: Prepared) -> None:
     train = prepared.train
-    assert (train.source_tokens.dtype, train.target_offsets.dtype) == (np.int32, np.int64)
+    assert train.source_tokens.dtype == np.dtype(np.int32)
+    assert train.target_offsets.dtype == np.dtype(np.int64)
     assert isinstance(train.source_tokens, np.memmap)
     assert not np.any(train.target_tokens == prepared.target_vocabulary.eos_id)
     assert train.source_lengths.sum() == len(train.source_tokens) == prepared.record.tokens["train.source"]

@@ -45,7 +45,7 @@ def test_the_paper_s_recipe_is_section_3_4() -> None:
     shape = recipe.model.configuration(recipe.subwords.source_vocabulary_size, recipe.subwords.target_vocabulary_size)
     assert (shape.source_vocabulary_size, shape.target_vocabulary_size) == (160_000, 80_000)
     assert (shape.num_layers, shape.hidden_size, shape.embedding_size, shape.reverse_source) == (4, 1000, 1000, True)
-    assert not (shape.residual or shape.feed_context or shape.tie_target_embedding)
+    assert (shape.residual, shape.feed_context, shape.tie_target_embedding) == (False, False, False)
     assert (shape.attention, recipe.model.dropout, recipe.model.embedding_deviation) == ("none", 0.0, None)
     assert recipe.model.initial_range == 0.08
     steps = recipe.optimisation

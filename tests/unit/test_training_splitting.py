@@ -77,6 +77,6 @@ def test_a_large_component_stays_in_train() -> None:
 
 def test_too_few_pairs_are_refused_with_a_number_that_works() -> None:
     pairs = [(f"source {number}", f"target {number}") for number in range(60)]
-    with pytest.raises(InputError, match="corpus.held_out_pairs=3"):
+    with pytest.raises(InputError, match=r"corpus\.held_out_pairs=3"):
         hold_out(pairs, dev=1000, test=1000, seed=0)
     assert len(hold_out(pairs, dev=3, test=3, seed=0).train) == 54
