@@ -19,8 +19,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from training.errors import InputError
-from training.folders import sha256_of, written_whole
+from training.folders import written_whole
 from training.splitting import Pair, hold_out
+from translator.files import sha256_of
 
 LICENCE = "MPL-2.0"
 ATTRIBUTION = "LibreOffice help pages, The Document Foundation and the LibreOffice contributors"

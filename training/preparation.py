@@ -14,11 +14,12 @@ from rich.table import Table
 from training.cleaning import Cleaner, tidy
 from training.corpus import Corpus, open_corpus, read_lines
 from training.errors import InputError
-from training.folders import sha256_of, written_whole
+from training.folders import written_whole
 from training.prepared import RECORD_FILE, SIDES, Prepared, PreparedRecord, load_prepared, read_record
 from training.recipe import Recipe
 from training.splitting import Pair, comparison_key, hold_out
 from training.subwords import train_vocabulary
+from translator.files import sha256_of
 from translator.vocabulary import Vocabulary
 
 # The split and the vocabularies do not follow the recipe's seed, so that models of different seeds can be compared.

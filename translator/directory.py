@@ -7,14 +7,8 @@ temporary directory, flushed to the disk and renamed; it is read only if every c
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -27,12 +21,14 @@ from torch import Tensor
 
 from translator.card import FORMAT_VERSION, Card, FileRecord, card_digest, card_page
 from translator.config import ModelConfig
+from translator.files import sha256_of, written_directory
 from translator.model import Seq2Seq
 from translator.vocabulary import Vocabulary
 
 WeightStorage = Literal["float32", "bfloat16", "int8"]
 
 _CHECKED_FILES = ("config.json", "model.safetensors", "source.model", "target.model", "README.md")
+_CARD_FILE = "card.json"
 _SCALE_SUFFIX = ".scale"
 
 
@@ -71,7 +67,7 @@ def save_model(
     card = card.model_copy(
         update={"parameters": model.parameter_count(), "weight_storage": storage, "format_version": FORMAT_VERSION}
     )
-    with _written_directory(path) as directory:
+    with written_directory(path, marker=_CARD_FILE) as directory:
         (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         save_file(_stored_tensors(model, storage), directory / "model.safetensors")
         (directory / "source.model").write_bytes(source_vocabulary.model_bytes)
@@ -82,7 +78,7 @@ def save_model(
 def update_card(path: str | Path, card: Card) -> None:
     """Put `card` in the place of a model directory's card; the weights stay as they are. Atomic like `save_model`."""
     path = Path(path)
-    with _written_directory(path) as directory:
+    with written_directory(path, marker=_CARD_FILE) as directory:
         for name in _CHECKED_FILES:
             shutil.copyfile(path / name, directory / name)
         _write_card(directory, card)
@@ -190,7 +186,7 @@ def _read_config(path: Path) -> ModelConfig:
 
 
 def _read_card(path: Path) -> Card:
-    file = path / "card.json"
+    file = path / _CARD_FILE
     document = _read_json(file, "copy the directory again")
     try:
         card = Card.model_validate(document)
@@ -221,7 +217,7 @@ def _check_file(file: Path, record: FileRecord | None) -> None:
     size = file.stat().st_size
     if size != record.bytes:
         raise ModelDirectoryError(f"{file}: has {size:,} bytes instead of {record.bytes:,}; copy the directory again")
-    if _sha256(file) != record.sha256:
+    if sha256_of(file) != record.sha256:
         raise ModelDirectoryError(f"{file}: was altered (its checksum does not match); copy the directory again")
 
 
@@ -233,61 +229,9 @@ def _first_fault(error: ValidationError) -> str:
 def _write_card(directory: Path, card: Card) -> None:
     (directory / "README.md").write_text(card_page(card), encoding="utf-8")
     files = {
-        name: FileRecord(sha256=_sha256(directory / name), bytes=(directory / name).stat().st_size)
+        name: FileRecord(sha256=sha256_of(directory / name), bytes=(directory / name).stat().st_size)
         for name in _CHECKED_FILES
     }
     card = card.model_copy(update={"files": files})
     card = card.model_copy(update={"digest": card_digest(card)})
-    (directory / "card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-@contextmanager
-def _written_directory(path: Path) -> Iterator[Path]:
-    """A temporary directory beside `path` that takes its place when the block ends well, and vanishes when it does
-    not.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        for file in temporary.iterdir():
-            file.chmod(0o644)  # safetensors writes files that only their owner may read
-            _flush(file)
-        _flush(temporary)
-        if path.exists():
-            _exchange(temporary, path)
-        else:
-            temporary.rename(path)
-        _flush(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _exchange(new: Path, old: Path) -> None:
-    """Swap two directories: in one system call on Linux, so that `old` is never missing; by two renames elsewhere."""
-    current_directory, exchange_flag = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of <fcntl.h> and <linux/fs.h>
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)
-    if (
-        rename is not None
-        and rename(current_directory, os.fsencode(new), current_directory, os.fsencode(old), exchange_flag) == 0
-    ):
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{old.name}-old-", dir=old.parent))
-    old.rename(aside / old.name)
-    new.rename(old)
-    (aside / old.name).rename(new)
-    aside.rmdir()
+    (directory / _CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

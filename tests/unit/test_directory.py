@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from translator import directory as directory_module
+from translator import files
 from translator.card import Score
 from translator.directory import LoadedModel, ModelDirectoryError, load_model, save_model, update_card
 from translator.model import Seq2Seq
@@ -118,7 +119,7 @@ def test_an_edited_card_is_found(copy: Path) -> None:
 
 def test_a_newer_format_says_so(copy: Path) -> None:
     _edit_json(copy / "config.json", format_version=99)
-    with pytest.raises(ModelDirectoryError, match="format version 99.*newer version"):
+    with pytest.raises(ModelDirectoryError, match=r"format version 99.*newer version"):
         load_model(copy)
 
 
@@ -163,12 +164,20 @@ def test_an_old_model_is_exchanged_for_the_new(
     copy: Path, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, with_system_call: bool
 ) -> None:
     if not with_system_call:
-        monkeypatch.setattr(directory_module.ctypes, "CDLL", lambda _: object())
+        monkeypatch.setattr(files.ctypes, "CDLL", lambda _: object())
     (copy / "left-over").touch()
     _save(copy, loaded, storage="int8")
     assert load_model(copy).card.weight_storage == "int8"
     assert not (copy / "left-over").exists()
     assert [path.name for path in copy.parent.iterdir()] == ["model"]
+
+
+def test_a_directory_of_something_else_is_left_alone(tmp_path: Path, loaded: LoadedModel) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(FileExistsError, match="holds something else"):
+        _save(tmp_path / "thesis", loaded)
+    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter1.txt"]
 
 
 def test_a_card_is_updated_and_readable(copy: Path) -> None:

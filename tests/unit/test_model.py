@@ -44,7 +44,7 @@ def test_the_preset_uses_nothing_beside_the_paper() -> None:
         1000,
         True,
     )
-    assert not (preset.residual or preset.feed_context or preset.tie_target_embedding)
+    assert (preset.residual, preset.feed_context, preset.tie_target_embedding) == (False, False, False)
     assert preset.attention == "none"
 
 

@@ -123,7 +123,7 @@ def test_a_failure_leaves_the_old_folder_and_nothing_else(corpus: Path, tmp_path
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(InputError, match=r"holds other files"):
+    with pytest.raises(InputError, match=r"holds something else"):
         prepare(smoke(), tmp_path, console=QUIET)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 

@@ -45,9 +45,13 @@ class ReferenceEngine:
         self.eos_id = target_eos_id
         self.vocabulary_size = model.config.target_vocabulary_size
         layers = model.decoder.stack.lstm_layers()
-        self._weights = [torch.cat([layer.get_parameter('weight_ih_l0'), layer.get_parameter('weight_hh_l0')], dim=1).detach()
-            for layer in layers]
-        self._biases = [(layer.get_parameter('bias_ih_l0') + layer.get_parameter('bias_hh_l0')).detach() for layer in layers]
+        self._weights = [
+            torch.cat([layer.get_parameter("weight_ih_l0"), layer.get_parameter("weight_hh_l0")], dim=1).detach()
+            for layer in layers
+        ]
+        self._biases = [
+            (layer.get_parameter("bias_ih_l0") + layer.get_parameter("bias_hh_l0")).detach() for layer in layers
+        ]
         self._residual = model.config.residual
         self._forbidden = torch.tensor(list(forbidden), dtype=torch.int64, device=self._weights[0].device)
 
