@@ -1,0 +1,126 @@
+"""Real servers: `python -m service` as a process of its own, on a port of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[3]
+PATIENCE = 120.0
+
+
+class Server:
+    """A process that serves; its output is collected in `output`."""
+
+    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "service", "--port", "0", *arguments],
+            cwd=REPOSITORY,
+            env={**_clean_environment(), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # so that a Ctrl-C can be sent to all of its processes, as a terminal does
+        )
+        self.output = ""
+        self.errors = ""
+        self._announced = threading.Event()
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self._readers = [
+            threading.Thread(target=self._read, args=(self.process.stdout, "output")),
+            threading.Thread(target=self._read, args=(self.process.stderr, "errors")),
+        ]
+        for reader in self._readers:
+            reader.start()
+        assert self._announced.wait(PATIENCE), "the server said nothing"
+        found = re.search(r"http://127\.0\.0\.1:(\d+) ", self.output)
+        assert found, self.errors
+        self.port = int(found[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def _read(self, stream: IO[str], name: str) -> None:
+        for line in stream:
+            setattr(self, name, getattr(self, name) + line)
+            if name == "output" and line.startswith("  curl "):
+                self._announced.set()
+        self._announced.set()
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait; returns the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        status = self.process.wait(PATIENCE)
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return status
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.wait()
+
+
+def _clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("TRANSLATE_")}
+
+
+def run_service(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m service` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "service", *arguments],
+        cwd=REPOSITORY,
+        env=_clean_environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+@pytest.fixture
+def start_server(tiny_model_directory: Path) -> Iterator[Callable[..., Server]]:
+    """`start_server(**environment)` is a server of the tiny model."""
+    servers: list[Server] = []
+
+    def start(**environment: Any) -> Server:
+        servers.append(Server(["--model", str(tiny_model_directory)], environment))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def server(tiny_model_directory: Path) -> Iterator[Server]:
+    """One server for all tests that leave it as they found it."""
+    server = Server(["--model", str(tiny_model_directory)], {})
+    yield server
+    assert server.end() == 0, server.errors
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., subprocess.CompletedProcess[str]]:
+    return run_service
