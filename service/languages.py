@@ -75,16 +75,16 @@ class Languages:
 
     def check_pair(self, source: str, target: str, *, guessed: bool = False) -> None:
         """Raises `Problem` (400) unless `source` can be translated into `target`; into itself every language can."""
+        served = (self.source, self.target)
         pair = f"{describe(self.source)} into {describe(self.target)}"
+        if guessed and source not in served:
+            raise bad_request(
+                f"A text seems to be in {describe(source)}; this server translates {pair}. "
+                "Name the source language to translate it all the same."
+            )
         for field, code in (("source", source), ("target", target)):
-            if code not in (self.source, self.target):
-                reason = (
-                    f"A text seems to be in {describe(code)}"
-                    if guessed
-                    else f"{field}: {describe(code)} is not available"
-                )
-                advice = "; name the source language to translate it all the same" if guessed else ""
-                raise bad_request(f"{reason}; this server translates {pair}{advice}.")
+            if code not in served:
+                raise bad_request(f"{field}: {describe(code)} is not available; this server translates {pair}.")
         if source != target and (source, target) != (self.source, self.target):
             raise bad_request(
                 f"{describe(source)} into {describe(target)} is not available; this server translates {pair}."

@@ -36,7 +36,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from service.application import create_app
 from service.batching import DeadlineError, TranslationFailedError
 from service.languages import language_name
-from service.problems import MEDIA_TYPE, problem_document
+from service.problems import MEDIA_TYPE, bad_request, problem_document, problem_response
 from service.settings import Settings
 from service.state import service_of
 from translator.card import Card
@@ -92,6 +92,10 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
         torch.set_num_threads(self._settings.decoding_threads())
         try:
             app = create_app(self._settings, Translator.load(self._model))
+            # A chunked body is parsed while the application reads it.
+            app.register_error_handler(
+                errors.ParseException, lambda _: problem_response(bad_request("The body is not validly chunked."))
+            )
             service_of(app).warm_up()
         except ModelDirectoryError as error:
             raise AppImportError(f"Error: {error}") from None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from service.batching import Batcher
 from service.languages import AUTO, Guess, Languages
 from service.markup import Markup
+from service.problems import bad_request
 from service.schemas import TranslateRequest
 from translator.config import SearchOptions
 from translator.pipeline import SentenceTranslation, Translation
@@ -30,12 +31,19 @@ class _Answer:
 
 
 def translate(
-    request: TranslateRequest, *, batcher: Batcher, languages: Languages, seconds_left: Callable[[], float]
+    request: TranslateRequest,
+    *,
+    batcher: Batcher,
+    languages: Languages,
+    most_pieces: int,
+    seconds_left: Callable[[], float],
 ) -> dict[str, object]:
     """The members of the answer to `request`.
 
+    `most_pieces` bounds the pieces of text that its HTML documents may have together.
+
     Raises:
-        Problem: 400, the pair of languages is not served.
+        Problem: 400, the pair of languages is not served, or there are too many pieces.
         QueueFullError, DrainingError, DeadlineError, TranslationFailedError: see `Batcher.translate`.
     """
     guesses: list[Guess] = []
@@ -50,6 +58,8 @@ def translate(
         for text, source in zip(request.texts, sources, strict=True)
     ]
     pieces = [piece for document in documents for piece in _pieces(document)]
+    if len(pieces) > most_pieces:
+        raise bad_request(f"The HTML has {len(pieces):,} separate pieces of text; at most {most_pieces:,} are allowed.")
     translated = iter(batcher.translate(pieces, search_options(request), seconds=seconds_left()))
     answers = []
     for text, document in zip(request.texts, documents, strict=True):

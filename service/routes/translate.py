@@ -20,7 +20,14 @@ def post_translate() -> Response:
     asked = read_request(TranslateRequest, request)
     asked.check_limits(shared.settings)
     g.measures = {"texts": len(asked.texts), "characters": sum(map(len, asked.texts))}
-    return jsonify(translate(asked, batcher=shared.batcher, languages=shared.languages, seconds_left=seconds_left))
+    answer = translate(
+        asked,
+        batcher=shared.batcher,
+        languages=shared.languages,
+        most_pieces=shared.settings.queue_texts,
+        seconds_left=seconds_left,
+    )
+    return jsonify(answer)
 
 
 @blueprint.post("/suggest")

@@ -107,6 +107,11 @@ def _content_length(answer: bytes) -> int:
             b"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 99999999\r\n\r\n",
             413,
         ),
+        (
+            b"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n{}\r\n0\r\n\r\n",
+            400,
+        ),
         (b"GET /nowhere\xff HTTP/1.1\r\nHost: x\r\n\r\n", 404),
     ],
 )

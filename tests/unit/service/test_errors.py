@@ -157,6 +157,19 @@ def test_the_only_pair_is_named(client: FlaskClient) -> None:
     )
 
 
+def test_a_guessed_source_does_not_excuse_an_unknown_target(client: FlaskClient) -> None:
+    response = client.post("/translate", json={"q": "Where is the station?", "source": "auto", "target": "de"})
+    assert assert_problem(response, 400).startswith("target: German (de) is not available")
+
+
+def test_html_in_too_many_pieces(make_client: Any, translator: Any) -> None:
+    client = make_client(queue_texts=3, texts_per_request=3)
+    ask = {**GOOD, "format": "html"}
+    assert client.post("/translate", json={**ask, "q": "<b>a<b>b<b>c"}).status_code == 200
+    assert "4 separate pieces" in assert_problem(client.post("/translate", json={**ask, "q": "a<b>a<b>b<b>c"}), 400)
+    assert len(translator.calls) == 1
+
+
 def test_spans_in_html_are_refused(client: FlaskClient) -> None:
     assert_problem(client.post("/translate", json={**GOOD, "format": "html", "sentences": True}), 400)
 
