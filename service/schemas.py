@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from flask import Request
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, field_validator
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.problems import Problem, bad_request
 from service.settings import Settings
@@ -111,9 +112,10 @@ def read_request(schema: type[Schema], request: Request) -> Schema:
         Problem: 400 for malformed JSON and for missing or wrong fields, 415 for a content type not understood.
         werkzeug.exceptions.RequestEntityTooLarge: the body is over the limit.
     """
+    _refuse_endless_body(request)
     if request.mimetype in _FORM_TYPES:
         return _validated(schema, _form_fields(request, schema), strict=False)
-    body = request.get_data(cache=False)
+    body = request.get_data()
     if not body.strip():
         return _validated(schema, _form_fields(request, schema), strict=False)
     if not request.is_json:
@@ -121,6 +123,13 @@ def read_request(schema: type[Schema], request: Request) -> Schema:
         detail = f"Send application/json, application/x-www-form-urlencoded or multipart/form-data{received}."
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)
     return _validated(schema, _json_fields(body), strict=True)
+
+
+def _refuse_endless_body(request: Request) -> None:
+    """Werkzeug ends a chunked body at the limit without a word; half a text must not pass for a whole one."""
+    limit = request.max_content_length
+    if request.content_length is None and limit is not None and len(request.get_data()) >= limit:
+        raise RequestEntityTooLarge
 
 
 def _form_fields(request: Request, schema: type[_Request]) -> dict[str, Any]:

@@ -49,7 +49,9 @@ BAD_START = 2
 """Exit status where the service cannot start as it was told to."""
 
 _KEEP_ALIVE_SECONDS = 5
-_HEADER_SECONDS = 10.0
+_FIRST_BYTE_SECONDS = 15.0
+_HEADER_SECONDS = 20.0
+_CONNECTIONS = 800
 _DRAIN_MARGIN_SECONDS = 10.0
 _LOADING_SECONDS = 300
 _REQUEST_LINE_BYTES = 8190
@@ -71,8 +73,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
             "workers": settings.workers,
             "worker_class": Worker,
             "threads": settings.request_threads,
-            # Connections beyond the threads are those without a request under way.
-            "worker_connections": 4 * settings.request_threads,
+            # Those without a request under way cost a file descriptor each, of 1,024 that a process commonly may have.
+            "worker_connections": max(_CONNECTIONS, 2 * settings.request_threads),
             "keepalive": _KEEP_ALIVE_SECONDS,
             "timeout": _LOADING_SECONDS,
             "graceful_timeout": round(settings.connection_seconds + _DRAIN_MARGIN_SECONDS),
@@ -205,7 +207,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         # gunicorn would let a thread wait for the first byte; the poller can do that for any number of connections.
         conn.sock.setblocking(False)
-        conn.timeout = time.monotonic() + _KEEP_ALIVE_SECONDS
+        conn.timeout = time.monotonic() + _FIRST_BYTE_SECONDS
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 

@@ -116,7 +116,7 @@ def start_server(tiny_model_directory: Path) -> Iterator[Callable[..., Server]]:
 @pytest.fixture(scope="session")
 def server(tiny_model_directory: Path) -> Iterator[Server]:
     """One server for all tests that leave it as they found it."""
-    server = Server(["--model", str(tiny_model_directory)], {})
+    server = Server(["--model", str(tiny_model_directory)], {"TRANSLATE_DEADLINE_SECONDS": "600"})
     yield server
     assert server.end() == 0, server.errors
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -187,6 +188,23 @@ def test_a_body_over_the_limit(make_client: Any, content_type: str) -> None:
     client = make_client(body_bytes=2_000)
     response = client.post("/translate", data=b"q=" + b"x" * 2_000, content_type=content_type)
     assert "2,000 bytes" in assert_problem(response, 413)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded", "text/plain"])
+@pytest.mark.parametrize(("size", "status"), [(1_999, {200, 400, 415}), (2_000, {413}), (9_999, {413})])
+def test_a_chunked_body_over_the_limit_is_not_cut_short(
+    make_client: Any, content_type: str, size: int, status: set[int]
+) -> None:
+    form = b"source=en&target=fr&q="
+    response = make_client(body_bytes=2_000).post(
+        "/translate",
+        input_stream=BytesIO(form + b"x" * (size - len(form))),
+        environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
+        content_type=content_type,
+    )
+    assert response.status_code in status
+    if response.status_code == 200:
+        assert response.json == {"translatedText": "X" * (size - len(form))}
 
 
 def test_unknown_paths_and_methods(client: FlaskClient) -> None:
