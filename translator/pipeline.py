@@ -125,9 +125,17 @@ class Translator:
 
     @property
     def longest_source(self) -> int:
-        """Tokens of the longest training sentence. A longer one is translated in parts: h(x) never had to hold one."""
+        """Tokens beyond which a sentence is translated in parts, because h(x) seldom or never had to hold as many.
+
+        A quarter more than 99 % of the training sentences have, and no more than the longest of them.
+        """
         lengths = self.card.training_lengths
-        return _DEFAULT_LONGEST_SOURCE if lengths is None else max(lengths.source_maximum, _SMALLEST_LONGEST_SOURCE)
+        if lengths is None:
+            return _DEFAULT_LONGEST_SOURCE
+        # Measured with a Tatoeba model of BLEU 23, where 19 tokens are the 99 %: its 30 test and dev sentences of 20 tokens
+        # and more have chrF 27.0 as wholes and 27.8 in parts of 24 tokens, 250 lines of newstest 20.1 and 22.6.
+        longest = min(lengths.source_99th_percentile * 5 // 4, lengths.source_maximum)
+        return max(longest, _SMALLEST_LONGEST_SOURCE)
 
     @overload
     def translate(  # type: ignore[overload-overlap]  # a str is a sequence of str, too

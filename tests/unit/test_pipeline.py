@@ -234,7 +234,7 @@ def test_a_sentence_longer_than_any_of_the_training_is_divided_and_marked(vocabu
     *parts, end = translation.sentences
     assert len(parts) > 3
     for part in parts:
-        assert len(vocabulary.encode(part.source)) <= translator.longest_source == 40
+        assert len(vocabulary.encode(part.source)) <= translator.longest_source == 37
         assert [warning.partition(":")[0] for warning in part.warnings] == ["split"]
     assert end.warnings == ()
     assert len(translation.warnings) == 1
@@ -243,10 +243,20 @@ def test_a_sentence_longer_than_any_of_the_training_is_divided_and_marked(vocabu
 
 def test_a_sentence_longer_than_99_percent_of_the_training_is_marked(vocabulary: Vocabulary) -> None:
     text = "xyz" * 11
-    assert 30 < len(vocabulary.encode(text)) <= 40
+    assert 30 < len(vocabulary.encode(text)) <= 37
     (warning,) = copier(vocabulary).translate(text).warnings
     assert warning.startswith("long: ")
     assert copier(vocabulary, lengths=None).translate(text).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("percentile", "maximum", "longest"), [(40, 100, 50), (40, 45, 45), (3, 5, 16), (100, 1000, 125)]
+)
+def test_where_sentences_are_divided_follows_the_training_lengths(
+    vocabulary: Vocabulary, percentile: int, maximum: int, longest: int
+) -> None:
+    lengths = LENGTHS.model_copy(update={"source_99th_percentile": percentile, "source_maximum": maximum})
+    assert copier(vocabulary, lengths).longest_source == longest
 
 
 def test_a_translation_cut_at_its_maximum_length_is_marked(vocabulary: Vocabulary) -> None:
