@@ -105,7 +105,7 @@ def requirements() -> list[str]:
 
 @pytest.mark.parametrize("requirement", requirements())
 def test_every_requirement_has_a_lower_bound_and_is_pinned(requirement: str) -> None:
-    match = re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z0-9,-]+\])?(>=|==)([0-9.]+)", requirement)
+    match = re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z0-9,-]+\])?(>=|==)([0-9.]+)(?:,<[0-9.]+)?", requirement)
     assert match
     pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)$", CONSTRAINTS, flags=re.MULTILINE))
     by_name = {name.lower().replace("_", "-"): version for name, version in pins.items()}
