@@ -29,7 +29,11 @@ def draw_bleu_by_length(report: EvaluationReport, figure: Path) -> None:
         )
         axes.bar_label(bars, [f"{part.sentences:,}" for part in report.bleu_by_length], fontsize="small", color="0.35")
         axes.axhline(report.bleu.value, color="tab:orange", linestyle="--", label=f"all: {report.bleu.value:.1f}")
-        axes.set(xlabel="words in the source sentence", ylabel="BLEU", title=f"{report.model}: {report.bleu.test_set}")
+        axes.set(
+            xlabel="words in the source sentence (on the bars: sentences)",
+            ylabel="BLEU",
+            title=f"{report.model}: {report.bleu.test_set}",
+        )
         axes.legend()
         drawing.savefig(figure, dpi=120)
     finally:
