@@ -79,7 +79,7 @@ class ReferenceEngine:
     def step(self, rows: ReferenceRows, tokens_R: Tensor) -> tuple[Tensor, ReferenceRows]:
         """Log-probabilities [R, V] of the token after `tokens_R` (int64 [R]), and the rows after it."""
         decoder = self._model.decoder
-        inputs = functional.embedding(tokens_R, decoder.embedding.weight)
+        inputs = functional.embedding(tokens_R.to(rows.hidden_LRH.device), decoder.embedding.weight)
         if decoder.feed_context:
             inputs = torch.cat([inputs, rows.context_RH], dim=1)
         hidden, cell = [], []
