@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,6 +19,7 @@ from rich.console import Console
 from training.batches import Batch, BatchSampler, collate
 from training.checkpoint import random_states, read_checkpoint, restore_random_states, write_checkpoint
 from training.errors import InputError
+from training.hardware import choose_device, has_fast_bfloat16, keep_freed_memory
 from training.model_card import make_card
 from training.objective import cross_entropy_sum
 from training.optimisation import clip_gradient, learning_rate, make_optimiser
@@ -72,8 +71,9 @@ class Trainer:
         self.directory = recipe.run_directory
         self.model_directory = self.directory / "model"
         self.checkpoint_file = self.directory / "state" / "checkpoint.pt"
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = choose_device()
         options = recipe.optimisation
+        self.low_precision = options.precision == "bfloat16" and has_fast_bfloat16(self.device)
         shape = recipe.model.configuration(prepared.source_vocabulary.size, prepared.target_vocabulary.size)
         torch.manual_seed(options.seed)
         self.model = Seq2Seq(shape)
@@ -110,7 +110,7 @@ class Trainer:
                 "--set output.directory=DIR"
             )
         self.directory.mkdir(parents=True, exist_ok=True)
-        _keep_freed_memory()
+        keep_freed_memory()
         self._describe()
         with self._signals(), RunLog(self.directory / "log.jsonl", self.position.update) as log:
             self._loop(log)
@@ -188,8 +188,7 @@ class Trainer:
         """
         options = self.recipe.optimisation
         eos_id = self.prepared.source_vocabulary.eos_id
-        low_precision = options.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16) if low_precision else nullcontext():
+        with torch.autocast(self.device.type, torch.bfloat16) if self.low_precision else nullcontext():
             features = self.model(batch.source_BS, batch.target_inputs_BT, eos_id, self.recipe.model.dropout)
         used = features.reshape(-1, features.shape[-1]).index_select(0, batch.positions_N)
         output = self.model.decoder.output
@@ -199,7 +198,7 @@ class Trainer:
             output.bias,
             batch.targets_N,
             label_smoothing=options.label_smoothing,
-            compute_dtype=torch.bfloat16 if low_precision else torch.float32,
+            compute_dtype=torch.bfloat16 if self.low_precision else torch.float32,
         )
         return smoothed / self.sampler.nominal_sentences, plain
 
@@ -308,9 +307,12 @@ class Trainer:
             f"{self.recipe.name}: {len(train):,} pairs, {self.model.parameter_count():,} parameters, "
             f"{self.updates_an_epoch:,} updates an epoch, {self.updates:,} in all; "
             f"target padding {self.sampler.target_padding():.1%}; "
-            f"{options.precision} on {self.device.type} with {torch.get_num_threads()} threads",
+            f"{'bfloat16' if self.low_precision else 'float32'} on {self.device.type} "
+            f"with {torch.get_num_threads()} threads",
             highlight=False,
         )
+        if options.precision == "bfloat16" and not self.low_precision:
+            self.console.print("This machine has no fast bfloat16; training in float32 instead.")
         if self.position.update:
             self.console.print(f"Resuming after update {self.position.update:,}.")
 
@@ -333,15 +335,3 @@ class Trainer:
 def train(recipe: Recipe, prepared: Prepared, *, resume: bool, console: Console) -> Path:
     """Train `recipe` on `prepared`; see `Trainer.run`."""
     return Trainer(recipe, prepared, console=console).run(resume=resume)
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc reuse large freed blocks, where it would return them to the kernel and fault each page in again."""
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # M_TRIM_THRESHOLD … of <malloc.h>
-        mallopt(mmap_threshold, 1 << 25)  # the most that glibc allows
-        mallopt(trim_threshold, 1 << 30)
-        mallopt(top_pad, 1 << 26)

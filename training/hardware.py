@@ -1,0 +1,40 @@
+"""What training asks of the machine it runs on."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import torch
+
+
+def choose_device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether oneDNN, or the GPU, computes in bfloat16.
+
+    A CPU on which it does not falls back to code that takes fifty times as long as float32.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a build of torch without this function: better slow than very slow
+        return False
+
+
+def keep_freed_memory() -> None:
+    """Have glibc reuse large freed blocks, where it would return them to the kernel and fault each page in again."""
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # M_TRIM_THRESHOLD … of <malloc.h>
+        mallopt(mmap_threshold, 1 << 25)  # the most that glibc allows
+        mallopt(trim_threshold, 1 << 30)
+        mallopt(top_pad, 1 << 26)
