@@ -48,6 +48,8 @@ class Languages:
 
     def guesses(self, text: str) -> list[Guess]:
         """The likeliest languages of `text`, best first; where the text tells nothing, the served ones lead."""
+        if not any(character.isalpha() for character in text):
+            return [Guess(self.source, 0.0)]
         served = (self.source, self.target)
         weighted = [
             (probability * (_PRIOR if language in served else 1.0), language)

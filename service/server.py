@@ -156,6 +156,12 @@ class GunicornLogger(Logger):  # type: ignore[misc]
             logger.propagate = True
         logging.getLogger("gunicorn.error").setLevel(cfg.loglevel.upper())
 
+    def error(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Where the model cannot be loaded, the worker has said so in one line; that it ended for it is no news."""
+        if Arbiter.APP_LOAD_ERROR in args:
+            logging.getLogger("gunicorn.error").setLevel(logging.CRITICAL)
+        super().error(msg, *args, **kwargs)
+
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """A worker that gives a thread to nobody who sends nothing, and to nobody for ever."""

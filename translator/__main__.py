@@ -195,7 +195,7 @@ def _progress_bar(source: IO[bytes]) -> Iterator[Callable[[int, float], None]]:
 
 
 def _tables(loaded: LoadedModel) -> Iterator[Table]:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     card, config = loaded.card, loaded.config
     sizes = f"{config.num_layers} layers, {config.hidden_size} cells, embeddings of {config.embedding_size}"
@@ -230,7 +230,15 @@ def _tables(loaded: LoadedModel) -> Iterator[Table]:
     yield facts
     if card.scores:
         scores = Table(
-            "test set", "metric", "value", "beam", "α", "sentences", "signature", title="Scores", title_justify="left"
+            "test set",
+            "metric",
+            "value",
+            "beam",
+            "α",
+            "sentences",
+            Column("signature", overflow="fold"),
+            title="Scores",
+            title_justify="left",
         )
         for score in card.scores:
             cells = (score.beam_size, score.length_penalty, score.sentences)

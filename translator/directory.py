@@ -88,9 +88,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
     """Read and check a model directory.
 
     Raises:
-        ModelDirectoryError: a file is missing, truncated or altered, the directory is none of ours, or it was written
-        by
-            a newer version of this program.
+        ModelDirectoryError: a file is missing, truncated or altered, the directory is none of ours, or it was
+            written by a newer version of this program.
     """
     path = Path(path)
     if not path.is_dir():

@@ -22,7 +22,9 @@ def assert_refused(result: subprocess.CompletedProcess[str], *words: str) -> Non
 
 
 def test_no_such_model(run: Run, tmp_path: Path) -> None:
-    assert_refused(run("--model", str(tmp_path / "nothing")), "nothing: there is no such model directory")
+    result = run("--model", str(tmp_path / "nothing"))
+    assert_refused(result, "nothing: there is no such model directory")
+    assert len(result.stderr.splitlines()) == 1
     assert_refused(run("--model", str(tmp_path)), "config.json", "is this a model directory?")
 
 
@@ -34,6 +36,7 @@ def test_a_damaged_model(run: Run, tmp_path: Path, tiny_model_directory: Path, f
     result = run("--model", str(model), "--port", "0")
     assert_refused(result, f"Error: {model / file}: ")
     assert result.stderr.count(str(model / file)) == 1, "once, not in a loop of restarts"
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_port_in_use(run: Run, tiny_model_directory: Path) -> None:

@@ -70,3 +70,9 @@ def test_names() -> None:
         "Chinese",
         "no-such",
     ]
+
+
+@pytest.mark.parametrize("text", ["", " \n", "…!", "\U0001f600 12"])
+def test_a_text_without_letters_is_no_evidence(languages: Languages, text: str) -> None:
+    (guess,) = languages.guesses(text)
+    assert (guess.language, guess.confidence) == ("en", 0.0)
