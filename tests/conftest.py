@@ -26,16 +26,6 @@ settings.register_profile("fuzz", deadline=None, max_examples=1_000, suppress_he
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none."""
-    if torch.cuda.is_available():
-        return
-    for item in items:
-        if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _surroundings() -> None:
     """One thread, and none of a person's own settings of the service."""
