@@ -333,5 +333,11 @@ class Trainer:
 
 
 def train(recipe: Recipe, prepared: Prepared, *, resume: bool, console: Console) -> Path:
-    """Train `recipe` on `prepared`; see `Trainer.run`."""
-    return Trainer(recipe, prepared, console=console).run(resume=resume)
+    """Train `recipe` on `prepared`; see `Trainer.run`. Also raises `InputError` where the disk is full or read-only."""
+    try:
+        return Trainer(recipe, prepared, console=console).run(resume=resume)
+    except OSError as error:
+        raise InputError(
+            f"{recipe.run_directory}: cannot be written ({error}); what was written before is whole: "
+            "make room, or choose another place with --set output.directory=DIR"
+        ) from error

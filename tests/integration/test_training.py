@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -16,7 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from training.checkpoint import read_checkpoint
+from training.checkpoint import read_checkpoint, write_checkpoint
+from training.errors import InputError
 from translator.directory import load_model
 
 ROOT = Path(__file__).parents[2]
@@ -211,7 +211,24 @@ def test_early_stopping_keeps_the_best(prepared: Path, tmp_path: Path) -> None:
     assert [entry["best"] for entry in validations] == [True, False, False]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to a read-only directory")
-def test_a_read_only_place_is_a_clear_error(prepared: Path, tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    assert "could not be written" in _fails(_command(tmp_path / "run", prepared))
+def test_a_place_that_cannot_be_written_is_a_clear_error(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "file/run: cannot be written" in _fails(_command(tmp_path / "file" / "run", prepared))
+
+
+def test_a_model_directory_of_something_else_is_left_alone(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    assert "holds something else" in _fails(_command(tmp_path, prepared))
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_while_a_checkpoint_is_written_leaves_the_old_one(uninterrupted: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    shutil.copyfile(uninterrupted / "state" / "checkpoint.pt", checkpoint)
+    before = checkpoint.read_bytes()
+    checkpoint.with_suffix(".partial").symlink_to("/dev/full")
+    with pytest.raises(InputError, match="could not be written"):
+        write_checkpoint(checkpoint, read_checkpoint(checkpoint))
+    assert checkpoint.read_bytes() == before
