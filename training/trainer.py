@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -110,6 +111,8 @@ class Trainer:
                 "--set output.directory=DIR"
             )
         self.directory.mkdir(parents=True, exist_ok=True)
+        for left_over in self.directory.glob(".model-*"):  # of a run that was killed while it wrote a model
+            shutil.rmtree(left_over)
         keep_freed_memory()
         self._describe()
         with self._signals(), RunLog(self.directory / "log.jsonl", self.position.update) as log:

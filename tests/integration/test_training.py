@@ -111,6 +111,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(uninterrupted: Path, prep
     """SIGKILL at random moments; the last weights, the log and the model equal those of the undisturbed run."""
     directory = tmp_path / "killed"
     moments = random.Random(7)
+    (directory / ".model-half-written").mkdir(parents=True)
     resume: list[str] = []
     kills = 0
     for _ in range(12):
@@ -139,6 +140,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(uninterrupted: Path, prep
         if process.returncode == 0:
             break
         assert process.returncode == -signal.SIGKILL, errors
+    assert {path.name for path in directory.iterdir()} == {"model", "state", "log.jsonl", "curves.png"}
     assert kills == 4
     assert process.returncode == 0
     whole, killed = (read_checkpoint(run / "state" / "checkpoint.pt") for run in (uninterrupted, directory))
