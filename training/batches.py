@@ -36,10 +36,6 @@ class Batch:
     positions_N: Tensor
 
     @property
-    def sentences(self) -> int:
-        return self.source_BS.shape[0]
-
-    @property
     def target_tokens(self) -> int:
         """Tokens to predict, `<EOS>` counted."""
         return self.targets_N.shape[0]

@@ -16,7 +16,7 @@ def choose_device() -> torch.device:
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether oneDNN, or the GPU, computes in bfloat16.
 
-    A CPU on which it does not falls back to code that takes fifty times as long as float32.
+    A CPU on which it does not falls back to code that takes many times as long.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))

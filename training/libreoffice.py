@@ -23,9 +23,6 @@ from training.folders import written_whole
 from training.splitting import Pair, hold_out
 from translator.files import sha256_of
 
-LICENCE = "MPL-2.0"
-ATTRIBUTION = "LibreOffice help pages, The Document Foundation and the LibreOffice contributors"
-
 _ORIGIN = "origin.json"
 _PACKAGES = "libreoffice-help-packages"
 _SEED = 1

@@ -22,7 +22,6 @@ class Progress:
     def __init__(self, console: Console, updates: int, done: int) -> None:
         self._console = console
         self._updates = updates
-        self._done = done
         self._bar = RichProgress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
@@ -46,7 +45,6 @@ class Progress:
         self._bar.stop()
 
     def advance(self) -> None:
-        self._done += 1
         self._bar.advance(self._task)
 
     def show(self, figures: dict[str, Any]) -> None:

@@ -47,7 +47,6 @@ class _Position:
     best_bleu: float = -1.0
     best_update: int = 0
     validations_without_gain: int = 0
-    last_validation_update: int = 0
 
 
 @dataclass
@@ -230,7 +229,6 @@ class Trainer:
         with progress.paused("measuring on dev"):
             result = validate(self.model, self.prepared, self.recipe)
         better = result.bleu > self.position.best_bleu
-        self.position.last_validation_update = self.position.update
         self.position.validations_without_gain = 0 if better else self.position.validations_without_gain + 1
         if better:
             self.position.best_bleu, self.position.best_update = result.bleu, self.position.update

@@ -8,7 +8,7 @@ unknown symbol, and say so in `Vocabulary.lossless`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import sentencepiece
@@ -72,10 +72,6 @@ class Vocabulary:
         special = (self.pad_id, self.eos_id)
         text: str = self._processor.DecodeIds([int(token) for token in ids if token not in special])
         return unescape(text)
-
-    def pieces(self, ids: Iterable[int]) -> list[str]:
-        """The written form of each id, for figures and for people."""
-        return [self._processor.IdToPiece(int(token)) for token in ids]
 
 
 def _is_valid_unicode(text: str) -> bool:

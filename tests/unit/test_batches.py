@@ -82,7 +82,7 @@ def test_collate_lays_out_inputs_and_targets() -> None:
     assert batch.target_inputs_BT.tolist() == [[2, 11, 11, 11], [2, 10, 0, 0]]
     assert batch.targets_N.tolist() == [11, 11, 11, 2, 10, 2]
     assert batch.positions_N.tolist() == [0, 1, 2, 3, 4, 5]
-    assert (batch.sentences, batch.target_tokens, batch.source_tokens) == (2, 6, 6)
+    assert (batch.target_tokens, batch.source_tokens) == (6, 6)
 
 
 def test_one_kind_of_size_must_be_given() -> None:
