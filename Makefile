@@ -9,6 +9,7 @@ MODEL ?= translator/pretrained/en-fr
 RECIPE ?= libreoffice-help-en-fr
 TRAIN_FLAGS ?=
 PYTEST_FLAGS ?=
+BENCH_FLAGS ?=
 TORCH_INDEX ?=
 PYTHON ?=
 
@@ -26,6 +27,7 @@ help: ## List the commands and the variables
 	  RECIPE 'what make train trains: a shipped recipe or a TOML file ($(RECIPE))' \
 	  TRAIN_FLAGS 'further options for training, such as "--set optimisation.epochs=1"' \
 	  PYTEST_FLAGS 'further options for pytest, such as "-k search"' \
+	  BENCH_FLAGS 'further options for make bench-peers, such as "--rounds 1"' \
 	  TORCH_INDEX 'another package index for PyTorch alone, such as the one of its CPU-only builds' \
 	  PYTHON 'the Python to make $(VENV) with, 3.11 or newer (found by itself)'
 
@@ -60,6 +62,14 @@ train: $(VENV)/.train ## Train RECIPE, measure it on its test set; the model is 
 	$(BIN)/python -m training evaluate --model "$$model" --update-card \
 	  --source "$$prepared/test.source.txt" --reference "$$prepared/test.target.txt" && \
 	printf '\nServe it with:  make run MODEL=%s\n' "$$model"
+
+.PHONY: bench-peers
+bench-peers: $(VENV)/.dev ## Install the peers and measure against them
+	$(BIN)/python -m tests.benchmarks.peers $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(BENCH_FLAGS)
+
+.PHONY: bench-long
+bench-long: $(VENV)/.dev ## Send 50,000 sentences through the service and see whether its memory stays flat
+	$(BIN)/python -m tests.benchmarks.soak --model $(MODEL)
 
 .PHONY: constraints
 constraints: $(VENV)/.dev ## Write constraints.txt anew from what is installed in .venv

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from translator.engines.base import Beams, Extensions, Integers
+from translator.engines.selection import best_extensions
 from translator.model import Encoded, Seq2Seq
 
 
@@ -55,6 +57,11 @@ class ReferenceEngine:
         self._residual = model.config.residual
         self._forbidden = torch.tensor(list(forbidden), dtype=torch.int64, device=self._weights[0].device)
 
+    def describe(self) -> str:
+        weight = self._weights[0]
+        threads = f", {torch.get_num_threads()} threads" if weight.device.type == "cpu" else ""
+        return f"reference, {str(weight.dtype).removeprefix('torch.')}, {weight.device}{threads}"
+
     @torch.inference_mode()
     def encode(self, sources: Sequence[Sequence[int]]) -> ReferenceRows:
         """One row for each source sentence (token ids in reading order, without `<EOS>`).
@@ -73,10 +80,16 @@ class ReferenceEngine:
         for part in parts[1:]:
             rows = self.append(rows, part)
         order = torch.tensor([index for members in groups.values() for index in members], device=device)
-        return self.take(rows, torch.argsort(order))
+        return self._take(rows, torch.argsort(order))
 
     @torch.inference_mode()
-    def step(self, rows: ReferenceRows, tokens_R: Tensor) -> tuple[Tensor, ReferenceRows]:
+    def step(self, rows: ReferenceRows, beams: Beams) -> tuple[Extensions, ReferenceRows]:
+        """See `Engine.step`."""
+        log_probabilities_RV, stepped = self.log_probabilities(rows, torch.from_numpy(beams.tokens_R))
+        return best_extensions(log_probabilities_RV, beams, self.eos_id), stepped
+
+    @torch.inference_mode()
+    def log_probabilities(self, rows: ReferenceRows, tokens_R: Tensor) -> tuple[Tensor, ReferenceRows]:
         """Log-probabilities [R, V] of the token after `tokens_R` (int64 [R]), and the rows after it."""
         decoder = self._model.decoder
         inputs = functional.embedding(tokens_R.to(rows.hidden_LRH.device), decoder.embedding.weight)
@@ -102,7 +115,12 @@ class ReferenceEngine:
         return log_probabilities, stepped
 
     @torch.inference_mode()
-    def take(self, rows: ReferenceRows, indices: Tensor) -> ReferenceRows:
+    def take(self, rows: ReferenceRows, indices: Integers) -> ReferenceRows:
+        """See `Engine.take`."""
+        return self._take(rows, torch.from_numpy(indices).to(rows.hidden_LRH.device))
+
+    @staticmethod
+    def _take(rows: ReferenceRows, indices: Tensor) -> ReferenceRows:
         return ReferenceRows(
             rows.hidden_LRH.index_select(1, indices),
             rows.cell_LRH.index_select(1, indices),
@@ -113,6 +131,7 @@ class ReferenceEngine:
 
     @torch.inference_mode()
     def append(self, rows: ReferenceRows, others: ReferenceRows) -> ReferenceRows:
+        """See `Engine.append`."""
         memory, mask = rows.memory_RSH, rows.memory_mask_RS
         if (
             memory is not None

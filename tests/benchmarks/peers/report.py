@@ -1,0 +1,98 @@
+"""The table of the comparison, and its raw numbers as JSON."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.table import Table
+
+from tests.benchmarks.peers.measurement import OURS, Measured
+from tests.benchmarks.peers.peer import TORCH, Peer, Task
+
+
+def processor() -> str:
+    """The processor's name, as well as the system knows it."""
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def table(results: Sequence[Measured], peers: Iterable[Peer], task: Task) -> Table:
+    """One row a case and contender; each number is the median of the rounds, and in brackets the least and the most."""
+    title = f"Beam {task.beam}, {task.tokens} target tokens a sentence, {task.threads} threads"
+    made = Table(title=title, caption=caption(peers), caption_justify="left")
+    made.add_column("Case")
+    made.add_column("Contender")
+    made.add_column(f"“{OURS[0].title}” is … times as fast", justify="right")
+    made.add_column("Sentences/s", justify="right")
+    made.add_column("Target tokens/s", justify="right")
+    references = {result.case.title: result for result in results if result.contender == OURS[0].title}
+    previous = None
+    for result in results:
+        case = result.case.title
+        if previous not in (None, case):
+            made.add_section()
+        ratios = references[case].times_as_fast_as(result)
+        rates = result.failure or spread(result.sentences_per_second)
+        made.add_row(
+            case if case != previous else "",
+            result.contender,
+            spread(ratios),
+            rates,
+            spread(result.tokens_per_second, digits=0),
+        )
+        previous = case
+    return made
+
+
+def caption(peers: Iterable[Peer]) -> str:
+    """What a reader has to know in order to judge the table."""
+    lines = [
+        "4+4 layers of 512, embeddings of 512, 8,000 target tokens; weights hardly trained: this is speed alone.",
+        "Peers: fp32, and attention that feeds the decoder's next step (input feeding). Ours: after the LSTM.",
+        *(f"{peer.title}: {peer.note}." for peer in peers),
+        f"{processor()}; Python {platform.python_version()}, {TORCH}; {datetime.now(UTC):%Y-%m-%d}.",
+    ]
+    return "\n".join(lines)
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """The median, and the least and the most in brackets."""
+    if not values:
+        return "–"
+    median, least, most = statistics.median(values), min(values), max(values)
+    return f"{median:,.{digits}f} ({least:,.{digits}f}–{most:,.{digits}f})"
+
+
+def write_json(file: Path, results: Sequence[Measured], peers: Iterable[Peer]) -> None:
+    """The raw seconds of every round, and what is needed to understand them."""
+    content = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": processor(),
+        "python": platform.python_version(),
+        "torch": TORCH,
+        "peers": {peer.title: peer.note for peer in peers},
+        "measurements": [
+            {
+                "case": result.case.title,
+                "contender": result.contender,
+                "sentences": len(result.case.sentences),
+                "batch_size": result.case.task.batch_size,
+                "beam": result.case.task.beam,
+                "tokens": result.case.task.tokens,
+                "threads": result.case.task.threads,
+                "seconds": result.seconds,
+                "failure": result.failure,
+            }
+            for result in results
+        ],
+    }
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,84 @@
+"""Compile the engine's shared library: `python translator/engines/native/build.py`.
+
+`network.cpp` is compiled once for each instruction set, and the library chooses among them when it runs, so that one
+file serves every processor of its architecture. It is plain C to Python (ctypes) and fits every Python version.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+SOURCES = Path(__file__).parent
+LIBRARY = SOURCES / "libtranslator.so"
+_FLAGS = ["-std=c++20", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-pthread"]
+_AVX2 = ["-mavx2", "-mfma"]
+_AVX512 = [*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"]
+_X86_PARTS = {
+    "avx2": _AVX2,
+    "avxvnni": [*_AVX2, "-mavxvnni"],
+    "avx512": _AVX512,
+    "avx512bf16": [*_AVX512, "-mavx512bf16"],
+}
+
+
+def compiler() -> list[str] | None:
+    """The command of a C++ compiler: $CXX, the system's, or the one of the PyPI package `ziglang`."""
+    if os.environ.get("CXX"):
+        return shlex.split(os.environ["CXX"])
+    for name in ("c++", "g++", "clang++"):
+        if shutil.which(name):
+            return [name]
+    try:
+        import ziglang  # noqa: F401
+    except ImportError:
+        return None
+    return [sys.executable, "-m", "ziglang", "c++"]
+
+
+def build(library: Path = LIBRARY) -> None:
+    """Compile and link, then put the library in its place at once.
+
+    Raises `RuntimeError` where there is no compiler, or where it fails; the message holds what it printed.
+    """
+    command = compiler()
+    if command is None:
+        raise RuntimeError("there is no C++ compiler; install one, or the PyPI package ziglang")
+    parts = {"portable": list[str]()}
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        parts |= _X86_PARTS
+    with tempfile.TemporaryDirectory() as folder:
+        objects = {name: str(Path(folder) / f"{name}.o") for name in (*parts, "library")}
+        tasks = [
+            [*command, *_FLAGS, *flags, f"-DISA={name}", "-c", str(SOURCES / "network.cpp"), "-o", objects[name]]
+            for name, flags in parts.items()
+        ]
+        tasks.append([*command, *_FLAGS, "-c", str(SOURCES / "library.cpp"), "-o", objects["library"]])
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(_run, tasks))
+        linked = Path(folder) / library.name
+        _run([*command, "-shared", "-pthread", *objects.values(), "-o", str(linked)])
+        fresh = library.with_suffix(".new")
+        shutil.copyfile(linked, fresh)
+        fresh.replace(library)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{shlex.join(command)} failed:\n{done.stderr.strip()[-4000:]}")
+
+
+if __name__ == "__main__":
+    try:
+        build()
+    except RuntimeError as error:
+        sys.exit(f"Error: {error}")
+    print(LIBRARY)

@@ -1,0 +1,105 @@
+// The shared library's face in C, called by translator/engines/native.py.
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include <cstring>
+#include <exception>
+
+#include "network.h"
+
+#define PART(name) \
+  namespace name { \
+  Network* make(int precision, const Shape& shape, const Weights& weights, int threads); \
+  }
+PART(portable)
+#if defined(__x86_64__)
+PART(avx2)
+PART(avxvnni)
+PART(avx512)
+PART(avx512bf16)
+#endif
+
+namespace {
+
+#if defined(__x86_64__)
+// Not every compiler's __builtin_cpu_supports knows it.
+bool has_avxvnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+#endif
+
+struct Part {
+  const char* name;
+  bool (*runs_here)();
+  Network* (*make)(int, const Shape&, const Weights&, int);
+};
+
+// Best first.
+const Part kParts[] = {
+#if defined(__x86_64__)
+    {"avx512bf16", [] {
+       return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512bf16");
+     }, avx512bf16::make},
+    {"avx512", [] { return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"); }, avx512::make},
+    {"avxvnni", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_avxvnni(); }, avxvnni::make},
+    {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, avx2::make},
+#endif
+    {"portable", [] { return true; }, portable::make},
+};
+
+}  // namespace
+
+#define EXPORT __attribute__((visibility("default")))
+
+extern "C" {
+
+// Name of the i-th best instruction set that runs here, or null.
+EXPORT const char* translator_instruction_set(int i) {
+  for (const Part& part : kParts)
+    if (part.runs_here() && i-- == 0) return part.name;
+  return nullptr;
+}
+
+// Null where memory is short or there is no such instruction set here.
+EXPORT Network* translator_create(const char* instruction_set, int precision, const Shape* shape, const Weights* weights, int threads) {
+  for (const Part& part : kParts)
+    if (part.runs_here() && std::strcmp(part.name, instruction_set) == 0) {
+      try {
+        return part.make(precision, *shape, *weights, threads);
+      } catch (const std::exception&) {
+        return nullptr;
+      }
+    }
+  return nullptr;
+}
+
+EXPORT void translator_destroy(Network* network) { delete network; }
+EXPORT int64_t translator_state_bytes(const Network* network) { return network->state_bytes(); }
+EXPORT int64_t translator_source_floats(const Network* network, int length) { return network->source_floats(length); }
+EXPORT int64_t translator_packed_bytes(const Network* network) { return network->packed_bytes(); }
+
+// 0, or 1 where memory is short.
+EXPORT int translator_encode(Network* network, int sentences, const int32_t* lengths, const int64_t* tokens, uint8_t* states,
+                      const int64_t* sources) {
+  try {
+    network->encode(sentences, lengths, tokens, states, sources);
+    return 0;
+  } catch (const std::exception&) {
+    return 1;
+  }
+}
+
+EXPORT int translator_step(Network* network, const Step* step) {
+  try {
+    network->step(*step);
+    return 0;
+  } catch (const std::exception&) {
+    return 1;
+  }
+}
+
+}
