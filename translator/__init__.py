@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from translator.card import Card
     from translator.config import ModelConfig, SearchOptions
     from translator.directory import ModelDirectoryError
-    from translator.pipeline import Alternative, SentenceTranslation, Translation, Translator
+    from translator.pipeline import Translator
+    from translator.translation import Alternative, SentenceTranslation, Translation
 
 __version__ = "0.1.0"
 
@@ -32,13 +33,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Alternative": "translator.pipeline",
+    "Alternative": "translator.translation",
     "Card": "translator.card",
     "ModelConfig": "translator.config",
     "ModelDirectoryError": "translator.directory",
     "SearchOptions": "translator.config",
-    "SentenceTranslation": "translator.pipeline",
-    "Translation": "translator.pipeline",
+    "SentenceTranslation": "translator.translation",
+    "Translation": "translator.translation",
     "Translator": "translator.pipeline",
 }
 

@@ -42,6 +42,13 @@ class Ticket:
     def done(self) -> bool:
         return self.hypotheses is not None or self.error is not None or self.cancelled
 
+    def result(self) -> list[Hypothesis]:
+        """The hypotheses of a sentence that is done. Raises its error, if it has one."""
+        if self.error is not None:
+            raise self.error
+        assert self.hypotheses is not None
+        return self.hypotheses
+
     def begin(self) -> None:
         """Forget what was found, if anything was."""
         self.findings = Findings(self.query)

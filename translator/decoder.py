@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from translator.batch import LiveBatch, Ticket
 from translator.engines.base import Engine
-from translator.search import Query
+from translator.search import Hypothesis, Query
 
 # Rows beyond which a step of the CPU engine's int8 kernels gets no faster a row (see tests/benchmarks/RESULTS.md).
 MAX_ROWS = 512
@@ -83,13 +83,6 @@ class ContinuousDecoder:
         """The sentence leaves, from the queue or from the batch, at the next step. Safe from any thread."""
         ticket.cancelled = True
         self._any_cancelled = True
-
-    def decode(self, queries: Iterable[Query]) -> Iterator[Ticket]:
-        """Queue `queries` and work until nothing is left; yields each ticket when it is done."""
-        for query in queries:
-            self.submit(query)
-        while not self.idle:
-            yield from self.step()
 
     def step(self) -> list[Ticket]:
         """Let sentences in and out and make one step; returns the tickets that are done, without the cancelled."""
@@ -201,3 +194,12 @@ class ContinuousDecoder:
         for ticket in reversed(tickets):
             ticket.alone = True
             self._waiting.appendleft(ticket)
+
+
+def decode(engine: Engine[Any], queries: Iterable[Query], *, max_rows: int = MAX_ROWS) -> list[list[Hypothesis]]:
+    """The hypotheses of every sentence, best first, in the order of `queries`. Raises the first `DecodingError`."""
+    decoder = ContinuousDecoder(engine, max_rows=max_rows)
+    tickets = [decoder.submit(query) for query in queries]
+    while not decoder.idle:
+        decoder.step()
+    return [ticket.result() for ticket in tickets]

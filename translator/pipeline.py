@@ -1,7 +1,7 @@
 """Text in, translation out: the one entrance for the command line, the service, the evaluation and other programs.
 
-A text is split into sentences, sentences too long for the model are divided, every distinct sentence of a call is
-decoded once, in batches of about equal length, and the translations are put back where the sentences stood.
+A text becomes a draft: it is split into sentences, sentences too long for the model are divided, and every distinct
+sentence becomes a query for the decoder. What the decoder finds is put back where the sentences stood.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ import torch
 
 from translator.card import Card
 from translator.config import ModelConfig, SearchOptions
+from translator.decoder import ContinuousDecoder
 from translator.directory import LoadedModel, load_model
-from translator.engines import Engine, ReferenceEngine
-from translator.search import Hypothesis, search
+from translator.engines import Engine, make_engine
+from translator.search import Hypothesis, Query
 from translator.segmentation import Segments
+from translator.translation import Alternative, SentenceTranslation, Translation
 
 SHIPPED_MODELS = Path(__file__).parent / "pretrained"
 
-# One call of the search holds at most this many hypotheses and this many source tokens.
-_ROWS_PER_BATCH = 640
-_TOKENS_PER_BATCH = 8192
 # Where the card does not say how long the training sentences were, and for models that saw nothing but very short ones.
 _DEFAULT_LONGEST_SOURCE = 256
 _SMALLEST_LONGEST_SOURCE = 16
@@ -36,50 +35,17 @@ _LINE_BREAKS = re.compile("[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]+")
 
 
 @dataclass(frozen=True)
-class Alternative:
-    """One way to say it.
-
-    `log_probability` is in nats, `score` is it with the length penalty; those of a text are sums over its sentences.
+class Draft:
+    """A text on its way: `queries` are its distinct sentences for the decoder, the k-th sentence being the one with
+    number `places[k]`.
     """
 
-    text: str
-    score: float
-    log_probability: float
-
-
-@dataclass(frozen=True)
-class SentenceTranslation:
-    """One sentence, or one part of a sentence too long for the model.
-
-    `source_start` and `source_end` are character offsets into the text, `target_start` and `target_end` into its
-    translation. `alternatives` are the next best, best first, without the translation itself.
-    """
-
-    source_start: int
-    source_end: int
-    target_start: int
-    target_end: int
-    source: str
-    text: str
-    score: float
-    log_probability: float
-    alternatives: tuple[Alternative, ...]
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Translation:
-    """A translated text; one without sentences is itself, with score 0.
-
-    The k-th of `alternatives` joins the k-th alternative of every sentence (its translation, where it has fewer).
-    `warnings` begin with a code and a colon: "split", "long", "truncated", "unknown" or "empty".
-    """
-
-    text: str
-    score: float
-    alternatives: tuple[Alternative, ...]
-    warnings: tuple[str, ...]
-    sentences: tuple[SentenceTranslation, ...]
+    segments: Segments
+    cut: dict[int, int]
+    wanted: int
+    sentences: tuple[str, ...]
+    queries: tuple[Query, ...]
+    places: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -94,16 +60,20 @@ class _Decoded:
 
 
 class Translator:
-    """A model with its vocabularies and its search. Not safe for threads: one thread may call it at a time."""
+    """A model with its vocabularies and its engine.
+
+    One thread at a time may call `translate`. `draft` and `finish` may be called from any thread beside it; they are
+    for programs that run a `ContinuousDecoder` of their own over `engine`, as the service does.
+    """
 
     def __init__(self, loaded: LoadedModel, *, engine: Engine[Any] | None = None) -> None:
-        """`engine` computes the decoder's steps; the default is the reference engine over `loaded.model`."""
+        """`engine` computes the decoder's steps; the default is the best one for the model's device."""
         self.loaded = loaded
         self.card: Card = loaded.card
         self.model_config: ModelConfig = loaded.config
         self._source_vocabulary = loaded.source_vocabulary
         self._target_vocabulary = loaded.target_vocabulary
-        self._engine: Engine[Any] = engine or ReferenceEngine(
+        self.engine: Engine[Any] = engine or make_engine(
             loaded.model,
             source_eos_id=loaded.source_vocabulary.eos_id,
             target_eos_id=loaded.target_vocabulary.eos_id,
@@ -111,17 +81,28 @@ class Translator:
         )
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "cpu") -> Translator:
+    def load(cls, path: str | Path, *, device: str = "cpu", engine: str = "auto") -> Translator:
         """The translator of a model directory, or of a model that comes with this package ("en-fr").
 
-        Raises `ModelDirectoryError` where the directory cannot be used, or another `ValueError` where there is no such
-        device; the message says what to do.
+        `engine` is one of `translator.engines.ENGINES`, "auto" being the environment variable ENGINE or else the best
+        one for the device. Raises `ModelDirectoryError` where the directory cannot be used, or another `ValueError`
+        where there is no such device or engine; the message says what to do.
         """
         try:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ValueError(f"device {device} cannot be used here: {str(error).splitlines()[0]}") from error
-        return cls(load_model(model_path(path), device))
+        loaded = load_model(model_path(path), device)
+        return cls(
+            loaded,
+            engine=make_engine(
+                loaded.model,
+                source_eos_id=loaded.source_vocabulary.eos_id,
+                target_eos_id=loaded.target_vocabulary.eos_id,
+                forbidden=(loaded.target_vocabulary.pad_id,),
+                name=engine,
+            ),
+        )
 
     @property
     def longest_source(self) -> int:
@@ -187,28 +168,56 @@ class Translator:
         split_sentences: bool,
         progress: Callable[[int], None] | None,
     ) -> list[Translation]:
+        drafts = self._drafts(texts, options, split_sentences)
+        # A sentence that occurs twice is decoded once, under sampling too: its generator follows from its own tokens.
+        texts_of: dict[str, list[int]] = {}
+        queries: dict[str, Query] = {}
+        for number, draft in enumerate(drafts):
+            for sentence, query in zip(draft.sentences, draft.queries, strict=True):
+                texts_of.setdefault(sentence, []).append(number)
+                queries[sentence] = query
+        missing = [len(draft.sentences) for draft in drafts]
+        if progress and missing.count(0):
+            progress(missing.count(0))
+        # Sentences of like length are read together; the longest first, so that the last steps are not theirs alone.
+        order = sorted(queries, key=lambda sentence: (-len(queries[sentence].source), sentence))
+        decoder = ContinuousDecoder(self.engine)
+        tickets = {decoder.submit(queries[sentence]): sentence for sentence in order}
+        found: dict[str, list[Hypothesis]] = {}
+        while not decoder.idle:
+            for ticket in decoder.step():
+                found[tickets[ticket]] = ticket.result()
+                finished = 0
+                for number in texts_of[tickets[ticket]]:
+                    missing[number] -= 1
+                    finished += missing[number] == 0
+                if progress and finished:
+                    progress(finished)
+        return [self.finish(draft, [found[sentence] for sentence in draft.sentences]) for draft in drafts]
+
+    def draft(self, text: str, options: SearchOptions = _DEFAULT_OPTIONS, *, split_sentences: bool = True) -> Draft:
+        """Prepare a text for the decoder. Raises as `translate` does."""
+        return self._drafts([text], options, split_sentences)[0]
+
+    def _drafts(self, texts: Sequence[str], options: SearchOptions, split_sentences: bool) -> list[Draft]:
         for number, text in enumerate(texts, 1):
             _check_text(text, number)
+        length_penalty = self.card.length_penalty if options.length_penalty is None else options.length_penalty
+        count = options.alternatives + 1
+        if options.method == "beam" and options.alternatives:
+            count = max(count, options.beam_size)  # some to spare, for those that differ only in their subwords
         divided = [self._segment(text, split_sentences) for text in texts]
-        # A sentence that occurs twice is decoded once, under sampling too: its generator follows from its own tokens.
-        places: dict[str, list[int]] = {}
-        for number, (segments, _) in enumerate(divided):
-            for sentence in segments.sentences:
-                places.setdefault(_normalised(sentence), []).append(number)
-        open_sentences = [len(segments.spans) for segments, _ in divided]
-        if progress and open_sentences.count(0):
-            progress(open_sentences.count(0))
-        decoded: dict[str, _Decoded] = {}
-        for batch in self._decode(list(places), options):
-            decoded |= batch
-            finished = 0
-            for sentence in batch:
-                for number in places[sentence]:
-                    open_sentences[number] -= 1
-                    finished += open_sentences[number] == 0
-            if progress and finished:
-                progress(finished)
-        return [self._assemble(segments, cut, decoded) for segments, cut in divided]
+        distinct = {_normalised(sentence) for segments, _ in divided for sentence in segments.sentences}
+        encoded = dict(zip(distinct, self._source_vocabulary.encode_batch(list(distinct)), strict=True))
+        drafts = []
+        for segments, cut in divided:
+            number_of: dict[str, int] = {}
+            places = [number_of.setdefault(_normalised(text), len(number_of)) for text in segments.sentences]
+            queries = [Query(tuple(encoded[sentence]), options, length_penalty, count) for sentence in number_of]
+            drafts.append(
+                Draft(segments, cut, options.alternatives + 1, tuple(number_of), tuple(queries), tuple(places))
+            )
+        return drafts
 
     def _segment(self, text: str, split_sentences: bool) -> tuple[Segments, dict[int, int]]:
         segments = Segments.of(text, language=self.card.source_language, split_sentences=split_sentences)
@@ -216,30 +225,22 @@ class Translator:
             self.longest_source, lambda sentence: len(self._source_vocabulary.encode(_normalised(sentence)))
         )
 
-    def _decode(self, sentences: list[str], options: SearchOptions) -> Iterator[dict[str, _Decoded]]:
-        """Decode distinct normalised sentences, a batch at a time, the shortest first."""
-        length_penalty = self.card.length_penalty if options.length_penalty is None else options.length_penalty
-        count = options.alternatives + 1
-        if options.method == "beam" and options.alternatives:
-            count = max(count, options.beam_size)  # some to spare, for those that differ only in their subwords
-        width = max(count, options.beam_size if options.method == "beam" else 1)
-        encoded = dict(zip(sentences, self._source_vocabulary.encode_batch(sentences), strict=True))
-        for batch in _batches({sentence: len(tokens) for sentence, tokens in encoded.items()}, width):
-            sources = [encoded[sentence] for sentence in batch]
-            found = search(self._engine, sources, options, length_penalty=length_penalty, count=count)
-            yield {
-                sentence: self._describe(source, hypotheses, options.alternatives + 1)
-                for sentence, source, hypotheses in zip(batch, sources, found, strict=True)
-            }
+    def finish(self, draft: Draft, found: Sequence[Sequence[Hypothesis]]) -> Translation:
+        """The translation, from the hypotheses of each of `draft.queries`, best first and at least one."""
+        decoded = [
+            self._describe(query, hypotheses, draft.wanted)
+            for query, hypotheses in zip(draft.queries, found, strict=True)
+        ]
+        return self._assemble(draft, [decoded[place] for place in draft.places])
 
-    def _describe(self, source: list[int], hypotheses: list[Hypothesis], wanted: int) -> _Decoded:
+    def _describe(self, query: Query, hypotheses: Sequence[Hypothesis], wanted: int) -> _Decoded:
         candidates: dict[str, Alternative] = {}
         for hypothesis in hypotheses:
             text = _one_line(self._target_vocabulary.decode(hypothesis.tokens))
             candidates.setdefault(_read(text), Alternative(text, hypothesis.score, hypothesis.log_probability))
-        return _Decoded(tuple(candidates.values())[:wanted], tuple(self._warnings(source, hypotheses[0])))
+        return _Decoded(tuple(candidates.values())[:wanted], tuple(self._warnings(query.source, hypotheses[0])))
 
-    def _warnings(self, source: list[int], best: Hypothesis) -> Iterator[str]:
+    def _warnings(self, source: Sequence[int], best: Hypothesis) -> Iterator[str]:
         lengths = self.card.training_lengths
         if lengths is not None and len(source) > lengths.source_99th_percentile:
             yield (
@@ -256,9 +257,9 @@ class Translator:
         if not best.tokens:
             yield "empty: the model has no translation for a sentence"
 
-    def _assemble(self, segments: Segments, cut: dict[int, int], decoded: dict[str, _Decoded]) -> Translation:
+    def _assemble(self, draft: Draft, found: Sequence[_Decoded]) -> Translation:
         """Put the translations, and each rank of alternatives, where the sentences stood."""
-        found = [decoded[_normalised(sentence)] for sentence in segments.sentences]
+        segments = draft.segments
         ranks = max((len(sentence.candidates) for sentence in found), default=1)
         wholes: dict[str, Alternative] = {}
         for rank in range(ranks):
@@ -274,10 +275,8 @@ class Translator:
             zip(found, segments.spans, target_spans, strict=True)
         ):
             warnings = sentence.warnings
-            if index in cut:
-                split = (
-                    f"split: a sentence of {cut[index]} tokens was translated in parts of at most {self.longest_source}"
-                )
+            if index in draft.cut:
+                split = f"split: a sentence of {draft.cut[index]} tokens was translated in parts of at most {self.longest_source}"
                 warnings = (split, *(warning for warning in warnings if not warning.startswith("long:")))
             translation, *alternatives = sentence.candidates
             sentences.append(
@@ -321,16 +320,3 @@ def _read(text: str) -> str:
 def _one_line(translation: str) -> str:
     """Without what byte pieces may have added: only the source's own line breaks stand in a translated text."""
     return _LINE_BREAKS.sub(" ", translation).strip()
-
-
-def _batches(lengths: dict[str, int], width: int) -> Iterator[list[str]]:
-    """Sentences sorted by length, in batches within both budgets, whatever the order in which they were given."""
-    batch: list[str] = []
-    for sentence in sorted(lengths, key=lambda sentence: (lengths[sentence], sentence)):
-        rows = (len(batch) + 1) * width
-        if batch and (rows > _ROWS_PER_BATCH or (len(batch) + 1) * lengths[sentence] > _TOKENS_PER_BATCH):
-            yield batch
-            batch = []
-        batch.append(sentence)
-    if batch:
-        yield batch

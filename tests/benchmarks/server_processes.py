@@ -22,11 +22,11 @@ from typing import IO
 
 import click
 
+from tests.benchmarks.load_generator import HOST
 from tests.support import unused_port
 from translator.pipeline import model_path
 
 REPOSITORY = Path(__file__).parents[2]
-HOST = "127.0.0.1"
 MOST_CLIENTS = 128
 
 BATCHING_OFF = {"TRANSLATE_BATCH_ROWS": "1"}
@@ -90,7 +90,7 @@ def _service_settings() -> dict[str, str]:
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Our own environment without a person's settings of the service."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TRANSLATE_")}
-    return {**kept, "PYTHONUNBUFFERED": "1", **settings}
+    return {**kept, **settings}
 
 
 @dataclass(frozen=True)

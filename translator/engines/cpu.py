@@ -266,7 +266,7 @@ class _Packer:
 
 
 def _check_tokens(tokens: Integers, vocabulary_size: int) -> None:
-    if len(tokens) and not (0 <= int(tokens.min()) and int(tokens.max()) < vocabulary_size):
+    if len(tokens) and not (int(tokens.min()) >= 0 and int(tokens.max()) < vocabulary_size):
         raise ValueError(f"a source token is not in the vocabulary of {vocabulary_size} entries")
 
 
