@@ -19,7 +19,7 @@ import structlog
 
 from translator.card import Card
 from translator.config import ModelConfig, SearchOptions
-from translator.pipeline import Translation
+from translator.translation import Translation
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from service.markup import Markup
 from service.problems import bad_request
 from service.schemas import TranslateRequest
 from translator.config import SearchOptions
-from translator.pipeline import SentenceTranslation, Translation
+from translator.translation import SentenceTranslation, Translation
 
 
 @dataclass

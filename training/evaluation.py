@@ -26,8 +26,9 @@ from training.evaluation_figures import draw_bleu_by_length, words_of
 from translator.card import Card, LengthScore, Score
 from translator.config import SearchOptions
 from translator.directory import update_card
-from translator.pipeline import Translation, Translator
+from translator.pipeline import Translator
 from translator.scoring import score_pairs
+from translator.translation import Translation
 
 # The last words of each class; the paper's Figure 3 (left) goes up to 79 words, everyday corpora have few beyond 30.
 _LAST_WORDS = (5, 10, 15, 20, 30, 50)

@@ -6,20 +6,19 @@ import math
 from dataclasses import dataclass, field
 
 import sacrebleu
-import torch
 
 from training.prepared import Prepared
 from training.recipe import Recipe
 from translator.card import Score
 from translator.config import SearchOptions
+from translator.decoder import decode as search_all
 from translator.directory import LoadedModel, update_card
-from translator.engines import ReferenceEngine
+from translator.engines import best_engine, make_engine
 from translator.model import Seq2Seq
 from translator.scoring import score_pairs
-from translator.search import Hypothesis, search
+from translator.search import Hypothesis, Query
 from translator.vocabulary import Vocabulary
 
-_SENTENCES_A_BATCH = 64
 _EXAMPLES = 8
 
 
@@ -105,18 +104,16 @@ def decode(
     *,
     length_penalty: float,
 ) -> list[Hypothesis]:
-    """The best hypothesis for each source, which are decoded in batches of like length."""
-    engine = ReferenceEngine(
+    """The best hypothesis for each source, in float32."""
+    engine = make_engine(
         model,
         source_eos_id=source_vocabulary.eos_id,
         target_eos_id=target_vocabulary.eos_id,
         forbidden=[target_vocabulary.pad_id],
+        name=best_engine(model.decoder.output.weight.device.type, full_precision=True),
     )
-    order = sorted(range(len(sources)), key=lambda index: len(sources[index]))
-    best: dict[int, Hypothesis] = {}
-    with torch.inference_mode():
-        for start in range(0, len(order), _SENTENCES_A_BATCH):
-            batch = order[start : start + _SENTENCES_A_BATCH]
-            results = search(engine, [sources[index] for index in batch], options, length_penalty=length_penalty)
-            best.update(zip(batch, (result[0] for result in results), strict=True))
+    # Sentences of like length are read together.
+    order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))
+    queries = [Query(tuple(sources[index]), options, length_penalty) for index in order]
+    best = {index: found[0] for index, found in zip(order, search_all(engine, queries), strict=True)}
     return [best[index] for index in range(len(sources))]

@@ -276,7 +276,8 @@ class Translator:
         ):
             warnings = sentence.warnings
             if index in draft.cut:
-                split = f"split: a sentence of {draft.cut[index]} tokens was translated in parts of at most {self.longest_source}"
+                parts = f"parts of at most {self.longest_source}"
+                split = f"split: a sentence of {draft.cut[index]} tokens was translated in {parts}"
                 warnings = (split, *(warning for warning in warnings if not warning.startswith("long:")))
             translation, *alternatives = sentence.candidates
             sentences.append(

@@ -139,4 +139,5 @@ def draw(
     cumulated_RV = sorted_RV.cumsum(axis=1)
     places_R = (cumulated_RV <= numbers_R[:, None] * cumulated_RV[:, -1:]).sum(axis=1)
     last_R = (sorted_RV > 0).sum(axis=1) - 1
-    return order_RV[np.arange(len(order_RV)), np.minimum(places_R, last_R)]
+    chosen_R: npt.NDArray[np.int64] = order_RV[np.arange(len(order_RV)), np.minimum(places_R, last_R)]
+    return chosen_R

@@ -12,7 +12,7 @@ from translator.engines.native_library import instruction_sets
 from translator.engines.reference import ReferenceEngine
 from translator.model import Seq2Seq
 
-__all__ = ["ENGINES", "Beams", "CPUEngine", "Engine", "Extensions", "ReferenceEngine", "make_engine"]
+__all__ = ["ENGINES", "Beams", "CPUEngine", "Engine", "Extensions", "ReferenceEngine", "best_engine", "make_engine"]
 
 ENGINES = {
     "auto": "the best one for the device and the processor",
@@ -55,9 +55,9 @@ def make_engine(
     return ReferenceEngine(model, source_eos_id=source_eos_id, target_eos_id=target_eos_id, forbidden=forbidden)
 
 
-def best_engine(device: str) -> str:
-    """The name of the engine that "auto" stands for on a device ("cpu", "cuda" …)."""
+def best_engine(device: str, *, full_precision: bool = False) -> str:
+    """The name of the engine that "auto" stands for on a device ("cpu", "cuda" …), or of the best in float32."""
     # Without vector instructions of its own the library is slower than PyTorch.
     if device == "cpu" and instruction_sets()[:1] not in ([], ["portable"]):
-        return "cpu"
+        return "cpu-float32" if full_precision else "cpu"
     return "reference"

@@ -40,13 +40,13 @@ class Extensions:
 
     All one-token extensions of a sentence's rows are ranked by log p (of equal ones the earlier row first). Those
     among the best `beam_size` that end in `<EOS>` are finished: `ended_R` float32 [R] has log p of the row and
-    `<EOS>`, or -inf. The best others are open: `scores_NK` float32, `parents_NK` int32 (row numbers) and `tokens_NK`
+    `<EOS>`, or -inf. The best others are open: `scores_NK` float32, `parents_NK` int64 (row numbers) and `tokens_NK`
     int64, best first, with score -inf where a sentence has fewer than K. `log_probabilities_DV` float32 [D, V] are
     the whole distributions of the next token for the rows in `Beams.drawn_D`.
     """
 
     scores_NK: npt.NDArray[np.float32]
-    parents_NK: npt.NDArray[np.int32]
+    parents_NK: Integers
     tokens_NK: Integers
     ended_R: npt.NDArray[np.float32]
     log_probabilities_DV: npt.NDArray[np.float32]

@@ -149,7 +149,7 @@ class CPUEngine:
             self._drawn_R[beams.drawn_D] = np.arange(drawn, dtype=np.int32)
         extensions = Extensions(
             np.empty((sentences, beam), dtype=np.float32),
-            np.empty((sentences, beam), dtype=np.int32),
+            np.empty((sentences, beam), dtype=np.int64),
             np.empty((sentences, beam), dtype=np.int64),
             np.empty(count, dtype=np.float32),
             np.empty((drawn, self.vocabulary_size), dtype=np.float32),

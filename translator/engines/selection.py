@@ -23,7 +23,7 @@ def best_extensions(log_probabilities_RV: Tensor, beams: Beams, eos_id: int) -> 
     if widest == 0:
         empty = torch.empty((sentences, 0))
         return Extensions(
-            empty.numpy(), empty.to(torch.int32).numpy(), empty.to(torch.int64).numpy(), ended_R.cpu().numpy(), drawn_DV
+            empty.numpy(), empty.to(torch.int64).numpy(), empty.to(torch.int64).numpy(), ended_R.cpu().numpy(), drawn_DV
         )
     each = min(widest + 1, vocabulary)
     widths_N = torch.from_numpy(beams.widths_N).to(device, torch.int64)
@@ -52,7 +52,7 @@ def best_extensions(log_probabilities_RV: Tensor, beams: Beams, eos_id: int) -> 
     scores_NK = scores_NX.gather(1, open_NK).masked_fill(~wanted_NK, -torch.inf)
     return Extensions(
         scores_NK.cpu().numpy(),
-        parents_NX.gather(1, open_NK).to(torch.int32).cpu().numpy(),
+        parents_NX.gather(1, open_NK).cpu().numpy(),
         tokens_NX.gather(1, open_NK).cpu().numpy(),
         ended_R.cpu().numpy(),
         drawn_DV,

@@ -43,7 +43,7 @@ inline void select_extensions(const Step& step, int sentence, int first, const f
                               const int32_t* token_RC, int32_t eos, int32_t* heads) {
   const int width = step.width_S[sentence], beam = step.beam_S[sentence], each = step.candidates;
   float* scores = step.score_SK + static_cast<int64_t>(sentence) * step.beam;
-  int32_t* parents = step.parent_SK + static_cast<int64_t>(sentence) * step.beam;
+  int64_t* parents = step.parent_SK + static_cast<int64_t>(sentence) * step.beam;
   int64_t* tokens = step.token_SK + static_cast<int64_t>(sentence) * step.beam;
   for (int k = 0; k < step.beam; ++k) {
     scores[k] = kNone;

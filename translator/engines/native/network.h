@@ -41,8 +41,7 @@ struct Step {
   const int32_t* beam_S;         // extensions each sentence wants; 0: none
   const int32_t* drawn_R;        // row of whole_DV for all log-probabilities of this row, or -1
   float *score_SK, *ended_R, *whole_DV;
-  int32_t *parent_SK;
-  int64_t *token_SK;
+  int64_t *parent_SK, *token_SK;
 };
 
 }
