@@ -1,9 +1,10 @@
 """The queue between request threads and the one thread that decodes.
 
-A request waits in `Batcher.translate` while the decoder thread works. Texts of different requests that wait
-together and ask for the same search are decoded together, one text of each request in turn, up to a number of texts
-and of characters a time: a long request neither blocks a short one nor waits for ever. The queue is bounded in
-texts and in characters, every request has a deadline, and a request that fails fails alone.
+A request thread divides its texts into sentences, waits in `Batcher.translate` while the decoder thread finds their
+translations, and puts these together. The decoder thread keeps one batch running: sentences of all requests, whatever
+their search options, join it and leave it at any step. It takes one sentence of each request in turn, so that a long
+request neither blocks a short one nor waits for ever. The queue is bounded in texts and in characters, every request
+has a deadline, and a request that fails fails alone.
 """
 
 from __future__ import annotations
@@ -13,25 +14,38 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
+from translator.batch import Ticket
 from translator.card import Card
 from translator.config import ModelConfig, SearchOptions
+from translator.decoder import ContinuousDecoder, DeadlineError, DecodingError
+from translator.engines import Engine
+from translator.pipeline import Draft
+from translator.search import Hypothesis, Query
 from translator.translation import Translation
 
 log = structlog.get_logger(__name__)
 
 
 class TextTranslator(Protocol):
-    """What the service asks of a translator; `translator.Translator` is one. Only one thread calls `translate`."""
+    """What the service asks of a translator; `translator.Translator` is one.
+
+    Many threads call `draft` and `finish` at once; the decoder thread alone uses `engine`.
+    """
 
     card: Card
     model_config: ModelConfig
+    engine: Engine[Any]
 
-    def translate(self, texts: Sequence[str], options: SearchOptions, /) -> list[Translation]:
-        """One translation for every text, in order."""
+    def draft(self, text: str, options: SearchOptions, /) -> Draft:
+        """Prepare a text for the decoder."""
+        ...
+
+    def finish(self, draft: Draft, found: Sequence[Sequence[Hypothesis]], /) -> Translation:
+        """The translation, from the hypotheses of each of `draft.queries`."""
         ...
 
 
@@ -43,38 +57,34 @@ class DrainingError(Exception):
     """The service is shutting down and takes in nothing new."""
 
 
-class DeadlineError(Exception):
-    """The deadline passed before all texts were translated."""
-
-
 class TranslationFailedError(Exception):
     """The translator raised an error for a text of this request."""
 
 
+@dataclass(frozen=True)
+class _Sentence:
+    """A sentence that waits. With it `texts` texts of `characters` characters leave the queue: 1, if it is the last
+    of its text, or 0.
+    """
+
+    text: str
+    query: Query
+    texts: int
+    characters: int
+
+
 @dataclass(eq=False)
 class _Job:
-    """One request's texts on their way through the decoder. All fields are guarded by the batcher's lock."""
+    """One request on its way through the decoder. All fields are guarded by the batcher's lock."""
 
-    texts: list[str]
-    options: SearchOptions
-    deadline: float  # by time.monotonic()
-    results: list[Translation | None]
-    waiting: deque[int]  # positions in `texts` that are not yet taken by a batch
-    unfinished: int
-    finished: threading.Event = field(default_factory=threading.Event)
-    error: BaseException | None = None
-
-
-@dataclass(frozen=True)
-class _Item:
-    """One text of one job, taken into a batch."""
-
-    job: _Job
-    position: int
-
-    @property
-    def text(self) -> str:
-        return self.job.texts[self.position]
+    deadline: float  # by the batcher's clock
+    texts: int  # that count as waiting, and their characters
+    characters: int
+    waiting: deque[_Sentence] = field(default_factory=deque)  # distinct, and not yet handed to the decoder
+    tickets: set[Ticket] = field(default_factory=set)  # in the decoder
+    found: dict[str, list[Hypothesis]] = field(default_factory=dict)
+    decoded: threading.Event = field(default_factory=threading.Event)
+    error: Exception | None = None
 
 
 class Batcher:
@@ -86,22 +96,26 @@ class Batcher:
         *,
         queue_texts: int,
         queue_characters: int,
-        batch_texts: int,
-        batch_characters: int,
+        batch_rows: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._translator = translator
         self._queue_texts = queue_texts
         self._queue_characters = queue_characters
-        self._batch_texts = batch_texts
-        self._batch_characters = batch_characters
+        self._batch_rows = batch_rows
+        # The decoder lets sentences in when a quarter of its rows is free. What it holds beyond that is out of turn.
+        self._decoder_rows = batch_rows * 5 // 4
         self._clock = clock
         self._changed = threading.Condition()
-        self._jobs: deque[_Job] = deque()
+        self._requests = 0
+        self._jobs: deque[_Job] = deque()  # those with sentences that wait
         self._waiting_texts = 0
         self._waiting_characters = 0
+        self._owners: dict[Ticket, tuple[_Job, str]] = {}  # of the sentences in the decoder
+        self._rows = 0  # that these may come to need
         self._draining = False
         self._stopping = False
+        self._decoder = self._new_decoder()
         # A daemon, so that a process told to stop at once need not wait for a batch; `stop` ends it in order.
         self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
         self._thread.start()
@@ -130,41 +144,37 @@ class Batcher:
         """
         if not texts:
             return []
-        job = _Job(
-            list(texts),
-            options,
-            self._clock() + seconds,
-            [None] * len(texts),
-            deque(range(len(texts))),
-            unfinished=len(texts),
-        )
-        characters = sum(map(len, job.texts))
-        with self._changed:
-            if self._draining:
-                raise DrainingError
-            if (
-                self._waiting_texts + len(texts) > self._queue_texts
-                or self._waiting_characters + characters > self._queue_characters
-            ):
-                raise QueueFullError
-            self._jobs.append(job)
-            self._waiting_texts += len(texts)
-            self._waiting_characters += characters
-            self._changed.notify_all()
-        if not job.finished.wait(seconds):
+        characters = sum(map(len, texts))
+        job = _Job(self._clock() + seconds, len(texts), characters)
+        self._take_in(job)
+        try:
+            drafts = [self._translator.draft(text, options) for text in texts]
+            self._queue(job, texts, drafts)
+            if not job.decoded.wait(max(0.0, job.deadline - self._clock())):
+                raise DeadlineError
+            if job.error is not None:
+                raise job.error
+            return [
+                self._translator.finish(draft, [job.found[sentence] for sentence in draft.sentences])
+                for draft in drafts
+            ]
+        except DeadlineError:
+            raise
+        except Exception as error:
+            # The message may quote the user's text.
+            cause = error.__cause__ or error if isinstance(error, DecodingError) else error
+            log.error("translation failed", exception_type=type(cause).__name__, characters=characters)
+            raise TranslationFailedError from cause
+        finally:
             with self._changed:
-                self._finish(job, DeadlineError())
-        if isinstance(job.error, DeadlineError):
-            raise job.error
-        if job.error is not None:
-            raise TranslationFailedError from job.error
-        return [result for result in job.results if result is not None]
+                self._drop(job)
+                self._requests -= 1
+                self._changed.notify_all()
 
     def drain(self) -> None:
         """Take in nothing new from now on; what was taken in is still translated."""
         with self._changed:
             self._draining = True
-            self._changed.notify_all()
 
     def stop(self, seconds: float) -> bool:
         """Drain, and wait for the decoder thread to end; False if it did not within `seconds`."""
@@ -174,75 +184,123 @@ class Batcher:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def _take_in(self, job: _Job) -> None:
+        """Keep a place in the queue; before anything is done with the texts, because that costs time."""
+        with self._changed:
+            if self._draining:
+                raise DrainingError
+            if (
+                self._waiting_texts + job.texts > self._queue_texts
+                or self._waiting_characters + job.characters > self._queue_characters
+            ):
+                raise QueueFullError
+            self._requests += 1
+            self._waiting_texts += job.texts
+            self._waiting_characters += job.characters
+
+    def _queue(self, job: _Job, texts: Sequence[str], drafts: Sequence[Draft]) -> None:
+        """Let the sentences wait for the decoder, each once. A text leaves the queue with its last sentence."""
+        sentences: list[_Sentence] = []
+        known: set[str] = set()
+        idle_texts = idle_characters = 0
+        for text, draft in zip(texts, drafts, strict=True):
+            new = [pair for pair in zip(draft.sentences, draft.queries, strict=True) if pair[0] not in known]
+            known.update(draft.sentences)
+            sentences += [_Sentence(*pair, 0, 0) for pair in new[:-1]]
+            if new:
+                sentences.append(_Sentence(*new[-1], 1, len(text)))
+            else:
+                idle_texts, idle_characters = idle_texts + 1, idle_characters + len(text)
+        with self._changed:
+            self._release(job, idle_texts, idle_characters)
+            if not sentences:
+                job.decoded.set()
+                return
+            job.waiting.extend(sentences)
+            self._jobs.append(job)
+            self._changed.notify_all()
+
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._jobs and not self._stopping:
-                    self._changed.wait()
-                if not self._jobs:
+                self._changed.wait_for(
+                    lambda: self._jobs or not self._decoder.idle or (self._stopping and not self._requests)
+                )
+                if self._stopping and not self._requests:
                     return
-                batch = self._next_batch()
-            if batch:
-                self._decode(batch)
+            try:
+                self._feed()
+                self._deliver(self._decoder.step())
+            except Exception as error:
+                log.error("decoder failed", exception_type=type(error).__name__)
+                self._begin_anew(error)
 
-    def _next_batch(self) -> list[_Item]:
-        """Texts to decode together: of the job that waits longest and of those that want the same search. Lock held."""
-        now = self._clock()
-        for job in list(self._jobs):
-            if job.deadline <= now:
-                self._finish(job, DeadlineError())
-        batch: list[_Item] = []
-        characters = 0
-        passed_over: list[_Job] = []
-        while self._jobs and len(batch) < self._batch_texts:
-            job = self._jobs.popleft()
-            if batch and job.options != batch[0].job.options:
-                passed_over.append(job)
-                continue
-            size = len(job.texts[job.waiting[0]])
-            if batch and characters + size > self._batch_characters:
-                passed_over.append(job)
-                break
-            batch.append(_Item(job, job.waiting.popleft()))
-            characters += size
-            if job.waiting:
-                self._jobs.append(job)
-        self._jobs.extendleft(reversed(passed_over))
-        self._waiting_texts -= len(batch)
-        self._waiting_characters -= characters
-        return batch
+    def _new_decoder(self) -> ContinuousDecoder:
+        return ContinuousDecoder(self._translator.engine, max_rows=self._batch_rows, clock=self._clock)
 
-    def _decode(self, batch: Sequence[_Item]) -> None:
-        try:
-            results = self._translator.translate([item.text for item in batch], batch[0].job.options)
-            if len(results) != len(batch):
-                raise RuntimeError(f"the translator gave {len(results)} translations for {len(batch)} texts")
-        except Exception as error:
-            if len(batch) > 1:
-                # One of these texts is to blame: each is tried alone, so that its neighbours do not suffer.
-                for item in batch:
-                    if not item.job.finished.is_set():
-                        self._decode([item])
-                return
-            log.error("translation failed", exception_type=type(error).__name__, characters=len(batch[0].text))
-            with self._changed:
-                self._finish(batch[0].job, error)
+    def _feed(self) -> None:
+        """Hand the decoder so many sentences that it can fill its batch, and keep the others here, in turn."""
+        with self._changed:
+            while self._jobs and self._rows < self._decoder_rows:
+                job = self._jobs.popleft()
+                sentence = job.waiting.popleft()
+                if job.waiting:
+                    self._jobs.append(job)
+                ticket = self._decoder.submit(sentence.query, deadline=job.deadline)
+                job.tickets.add(ticket)
+                self._owners[ticket] = job, sentence.text
+                self._rows += sentence.query.rows
+                self._release(job, sentence.texts, sentence.characters)
+
+    def _deliver(self, tickets: Sequence[Ticket]) -> None:
+        """Give the requests what was found for them."""
+        if not tickets:
             return
         with self._changed:
-            for item, result in zip(batch, results, strict=True):
-                item.job.results[item.position] = result
-                item.job.unfinished -= 1
-                if item.job.unfinished == 0:
-                    self._finish(item.job)
+            for ticket in tickets:
+                if ticket not in self._owners:  # its request ended during this step
+                    continue
+                job, sentence = self._forget(ticket)
+                if ticket.error is not None:
+                    self._fail(job, ticket.error)
+                else:
+                    job.found[sentence] = ticket.result()
+                    if not job.tickets and not job.waiting:
+                        job.decoded.set()
 
-    def _finish(self, job: _Job, error: BaseException | None = None) -> None:
-        """Wake the job's request, once; forget what still waits of it. Lock held."""
-        if job.finished.is_set():
-            return
+    def _begin_anew(self, error: Exception) -> None:
+        """After an error that is nobody's: the requests that had sentences in the decoder fail."""
+        with self._changed:
+            for job in {job for job, _ in self._owners.values()}:
+                self._fail(job, error)
+            self._decoder = self._new_decoder()
+
+    def _fail(self, job: _Job, error: Exception) -> None:
+        """Lock held."""
+        self._drop(job)
         job.error = error
-        if job in self._jobs:
+        job.decoded.set()
+
+    def _drop(self, job: _Job) -> None:
+        """Forget what still waits of it, and take the rest out of the decoder. Lock held."""
+        if job.waiting:
             self._jobs.remove(job)
-        self._waiting_texts -= len(job.waiting)
-        self._waiting_characters -= sum(len(job.texts[position]) for position in job.waiting)
-        job.waiting.clear()
-        job.finished.set()
+            job.waiting.clear()
+        self._release(job, job.texts, job.characters)
+        for ticket in tuple(job.tickets):
+            self._decoder.cancel(ticket)
+            self._forget(ticket)
+
+    def _forget(self, ticket: Ticket) -> tuple[_Job, str]:
+        """The decoder has done with it; whose it was. Lock held."""
+        job, sentence = self._owners.pop(ticket)
+        job.tickets.remove(ticket)
+        self._rows -= ticket.query.rows
+        return job, sentence
+
+    def _release(self, job: _Job, texts: int, characters: int) -> None:
+        """So much of the job no longer waits. Lock held."""
+        job.texts -= texts
+        job.characters -= characters
+        self._waiting_texts -= texts
+        self._waiting_characters -= characters

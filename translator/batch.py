@@ -35,8 +35,8 @@ class Ticket:
     error: Exception | None = None
     cancelled: bool = False
     alone: bool = False  # it is tried by itself, because a batch that it was in failed
-    findings: Findings = field(init=False)
-    numbers_WT: Doubles = field(init=False)  # what each sampled row is drawn with
+    findings: Findings = field(init=False, repr=False)
+    numbers_WT: Doubles = field(init=False, repr=False)  # what each sampled row is drawn with
 
     @property
     def done(self) -> bool:

@@ -148,8 +148,13 @@ class ContinuousDecoder:
             return
         if self._batch is None:
             self._batch = joining
-        else:
+            return
+        together = self._batch.tickets + joining.tickets
+        try:
             self._batch.join(joining)
+        except Exception as error:
+            self._batch = None
+            self._try_alone(together, error)
 
     def _next_to_join(self) -> list[Ticket]:
         """The oldest waiting sentences that fit.

@@ -6,35 +6,24 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from translator.config import ModelConfig, SearchOptions
+from tests.engines import EOS, PAD, network, search
+from translator.config import SearchOptions
 from translator.engines import ReferenceEngine
 from translator.model import Seq2Seq
 from translator.scoring import score_pairs
-from translator.search import Hypothesis, maximum_length, search
-
-EOS = 2
-
+from translator.search import Hypothesis, maximum_length
 
 def _model(seed: int, target_vocabulary_size: int = 14, scale: float = 1.5, **options: Any) -> Seq2Seq:
-    config = ModelConfig(
-        source_vocabulary_size=12,
-        target_vocabulary_size=target_vocabulary_size,
-        embedding_size=8,
-        hidden_size=8,
-        num_layers=2,
-        **options,
-    )
-    model = Seq2Seq(config).double().eval()
-    model.initialise(seed=seed, initial_range=scale)
-    return model
+    return network(seed, scale=scale, target_vocabulary_size=target_vocabulary_size, **options).double()
 
 
-def _engine(model: Seq2Seq, eos: int = EOS, forbidden: tuple[int, ...] = (0,)) -> ReferenceEngine:
+def _engine(model: Seq2Seq, eos: int = EOS, forbidden: tuple[int, ...] = (PAD,)) -> ReferenceEngine:
     return ReferenceEngine(model, source_eos_id=EOS, target_eos_id=eos, forbidden=forbidden)
 
 
@@ -182,7 +171,7 @@ def test_sampling_follows_the_distribution() -> None:
     """First tokens of many samples against the model's own probabilities (a chi-square test at 1 in 10,000)."""
     model = _model(3, target_vocabulary_size=6, scale=0.6)
     engine = _engine(model)
-    expected, _ = engine.step(engine.encode([[4, 5]]), torch.tensor([EOS]))
+    expected, _ = engine.log_probabilities(engine.encode([[4, 5]]), torch.tensor([EOS]))
     draws = 4000
     samples = search(
         engine, [[4, 5]], SearchOptions(method="sample", max_length=1, seed=11), length_penalty=0.0, count=draws
@@ -220,10 +209,11 @@ def test_the_engine_equals_the_network_in_every_row() -> None:
         engine = _engine(model, forbidden=())
         sources, targets = [[3, 4, 5], [6, 7], [8]], [[EOS, 4, 9, 5], [EOS, 6, 6, 3], [EOS, 11, 3, 4]]
         rows = engine.append(engine.encode(sources[:1]), engine.encode(sources[1:]))
-        rows = engine.take(rows, torch.tensor([2, 0, 1, 0]))
         order = [2, 0, 1, 0]
+        rows = engine.take(rows, np.array(order))
         for position in range(4):
-            log_probabilities, rows = engine.step(rows, torch.tensor([targets[index][position] for index in order]))
+            tokens = torch.tensor([targets[index][position] for index in order])
+            log_probabilities, rows = engine.log_probabilities(rows, tokens)
             for row, index in enumerate(order):
                 features = model(torch.tensor([sources[index]]), torch.tensor([targets[index][: position + 1]]), EOS)
                 expected = torch.log_softmax(model.logits(features)[0, -1], dim=0)

@@ -164,9 +164,10 @@ class CPUEngine:
             extensions.log_probabilities_DV.ctypes.data, extensions.parents_NK.ctypes.data,
             extensions.tokens_NK.ctypes.data,
         )  # fmt: skip
-        self._call(self._library.translator_step(self._network, ctypes.byref(arguments)))
+        failed = self._library.translator_step(self._network, ctypes.byref(arguments))
         if drawn:
             self._drawn_R[beams.drawn_D] = -1
+        self._call(failed)
         self._give_back(rows.states)
         places = np.arange(count, dtype=np.int32)
         return extensions, CPURows(states, count, places, rows.sources_R, rows.lengths_R, rows.blocks)

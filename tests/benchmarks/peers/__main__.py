@@ -13,7 +13,7 @@ from tests.benchmarks.peers.marian import Marian
 from tests.benchmarks.peers.measurement import Case, measure
 from tests.benchmarks.peers.opennmt import OpenNMT
 from tests.benchmarks.peers.ours import REPOSITORY
-from tests.benchmarks.peers.peer import Peer, PeerError, Task
+from tests.benchmarks.peers.peer import FAILURES, Peer, Task
 from tests.benchmarks.peers.report import table, write_json
 from tests.benchmarks.peers.text import Text, made_up_text, text_of_corpus
 
@@ -36,7 +36,7 @@ PROGRESS = Console(stderr=True)
     type=click.IntRange(min=1),
     default=256,
     show_default=True,
-    help=f"Sentences that are translated {BATCH_SIZE} at a time.",
+    help=f"Sentences that are translated {BATCH_SIZE} at a time; a multiple of {BATCH_SIZE} × threads keeps all busy.",
 )
 @click.option(
     "--peers",
@@ -95,7 +95,10 @@ def main(
     results = measure(text, cases, peers, unready, rounds, say)
     if json_file:
         write_json(json_file, results, peers)
-    Console().print(table(results, peers, task))
+    narrowest = 120  # the table's numbers would break on the 80 columns that are assumed where there is no terminal
+    output = Console()
+    output.width = max(output.width, narrowest)
+    output.print(table(results, peers, task))
 
 
 def make_ready(peers: Sequence[Peer], text: Text, threads: int, torch_index: str | None) -> dict[str, str]:
@@ -107,7 +110,7 @@ def make_ready(peers: Sequence[Peer], text: Text, threads: int, torch_index: str
             peer.install(torch_index)
             say(f"{peer.title}: training it for a moment")
             peer.prepare(text, threads)
-        except PeerError as error:
+        except FAILURES as error:
             failures[peer.name] = str(error)
             say(f"{peer.title}: {error}")
     return failures

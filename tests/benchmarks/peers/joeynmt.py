@@ -69,7 +69,7 @@ class JoeyNMT(Peer):
 
     name = "joeynmt"
     title = "JoeyNMT 2.3.0"
-    note = "fp32, Luong attention with input feeding, encoder of 2 × 256"
+    note = "Luong's general attention; its encoder is bidirectional, 2 × 256"
 
     def prepare(self, text: Text, threads: int) -> None:
         self.write("vocabulary.txt", text.vocabulary(["<unk>", "<pad>", "<s>", "</s>"]))

@@ -24,7 +24,9 @@ class Marian(Peer):
 
     name = "marian"
     title = "Marian 1.12.42"
-    note = "fp32, attention; one batch a thread, so two at once on two threads"
+    note = (
+        "attention in the first decoder layer; each thread decodes a batch of its own, so several are under way at once"
+    )
     needs_torch = False
 
     def prepare(self, text: Text, threads: int) -> None:

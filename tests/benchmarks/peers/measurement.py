@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tests.benchmarks.peers.ours import Ours
-from tests.benchmarks.peers.peer import Peer, PeerError, Task
+from tests.benchmarks.peers.peer import FAILURES, Peer, Task
 from tests.benchmarks.peers.text import Text
 
 OURS = (Ours("int8", attention=True), Ours("fp32", attention=True), Ours("int8", attention=False))
@@ -72,7 +72,7 @@ def measure(
                 progress(f"round {number} of {rounds}, {case.title}: {title}")
                 try:
                     result.seconds.append(decode(case.sentences, case.task))
-                except PeerError as error:
+                except FAILURES as error:
                     result.failure = str(error)
     return list(results.values())
 

@@ -53,7 +53,7 @@ class OpenNMT(Peer):
 
     name = "opennmt"
     title = "OpenNMT-py 3.5.1"
-    note = "fp32, general attention with input feeding"
+    note = "Luong's general attention"
 
     def prepare(self, text: Text, threads: int) -> None:
         self.write("vocabulary.txt", [f"{word}\t1" for word in text.vocabulary(["<unk>", "<blank>", "<s>", "</s>"])])

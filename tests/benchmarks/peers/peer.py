@@ -25,6 +25,10 @@ class PeerError(Exception):
     """A peer could not be installed or run, or did other work than asked; the message is one line."""
 
 
+FAILURES = (PeerError, OSError)
+"""What ends one contender's part in the benchmark, and not the benchmark."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One decoding: how many sentences go through the model at once, and how long and wide the search is."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from tests.benchmarks.peers.measurement import OURS, Measured
@@ -28,12 +29,12 @@ def processor() -> str:
 def table(results: Sequence[Measured], peers: Iterable[Peer], task: Task) -> Table:
     """One row a case and contender; each number is the median of the rounds, and in brackets the least and the most."""
     title = f"Beam {task.beam}, {task.tokens} target tokens a sentence, {task.threads} threads"
-    made = Table(title=title, caption=caption(peers), caption_justify="left")
-    made.add_column("Case")
-    made.add_column("Contender")
-    made.add_column(f"“{OURS[0].title}” is … times as fast", justify="right")
-    made.add_column("Sentences/s", justify="right")
-    made.add_column("Target tokens/s", justify="right")
+    made = Table(title=title, caption=escape(caption(peers)), caption_justify="left")
+    made.add_column("Case", no_wrap=True)
+    made.add_column("Contender", overflow="fold")
+    made.add_column(f"“{OURS[0].title}”\n÷ this one", justify="right", no_wrap=True)
+    made.add_column("Sentences/s", justify="right", no_wrap=True)
+    made.add_column("Target tokens/s", justify="right", no_wrap=True)
     references = {result.case.title: result for result in results if result.contender == OURS[0].title}
     previous = None
     for result in results:
@@ -41,13 +42,13 @@ def table(results: Sequence[Measured], peers: Iterable[Peer], task: Task) -> Tab
         if previous not in (None, case):
             made.add_section()
         ratios = references[case].times_as_fast_as(result)
-        rates = result.failure or spread(result.sentences_per_second)
+        failure = f"\nfailed: {result.failure}" if result.failure else ""
         made.add_row(
             case if case != previous else "",
-            result.contender,
+            escape(result.contender + failure),
             spread(ratios),
-            rates,
-            spread(result.tokens_per_second, digits=0),
+            spread([] if result.failure else result.sentences_per_second),
+            spread([] if result.failure else result.tokens_per_second, digits=0),
         )
         previous = case
     return made

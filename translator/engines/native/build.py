@@ -55,16 +55,25 @@ def build(library: Path = LIBRARY) -> None:
     if platform.machine().lower() in ("x86_64", "amd64"):
         parts |= _X86_PARTS
     with tempfile.TemporaryDirectory() as folder:
-        objects = {name: str(Path(folder) / f"{name}.o") for name in (*parts, "library")}
-        tasks = [
-            [*command, *_FLAGS, *flags, f"-DISA={name}", "-c", str(SOURCES / "network.cpp"), "-o", objects[name]]
-            for name, flags in parts.items()
-        ]
-        tasks.append([*command, *_FLAGS, "-c", str(SOURCES / "library.cpp"), "-o", objects["library"]])
+        objects: dict[str, str] = {}
+
+        def compile_part(name: str) -> None:
+            target = str(Path(folder) / f"{name}.o")
+            try:
+                _run([*command, *_FLAGS, *parts[name], f"-DISA={name}", "-c", str(SOURCES / "network.cpp"), "-o", target])
+            except RuntimeError:
+                if name == "portable":
+                    raise
+                return  # a compiler that is older than the instruction set
+            objects[name] = target
+
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(_run, tasks))
+            list(pool.map(compile_part, parts))
+        face = str(Path(folder) / "library.o")
+        have = [f"-DHAVE_{name}" for name in objects]
+        _run([*command, *_FLAGS, *have, "-c", str(SOURCES / "library.cpp"), "-o", face])
         linked = Path(folder) / library.name
-        _run([*command, "-shared", "-pthread", *objects.values(), "-o", str(linked)])
+        _run([*command, "-shared", "-s", "-pthread", face, *objects.values(), "-o", str(linked)])
         fresh = library.with_suffix(".new")
         shutil.copyfile(linked, fresh)
         fresh.replace(library)

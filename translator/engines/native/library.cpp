@@ -14,10 +14,16 @@
   Network* make(int precision, const Shape& shape, const Weights& weights, int threads); \
   }
 PART(portable)
-#if defined(__x86_64__)
+#if defined(HAVE_avx2)
 PART(avx2)
+#endif
+#if defined(HAVE_avxvnni)
 PART(avxvnni)
+#endif
+#if defined(HAVE_avx512)
 PART(avx512)
+#endif
+#if defined(HAVE_avx512bf16)
 PART(avx512bf16)
 #endif
 
@@ -25,7 +31,7 @@ namespace {
 
 #if defined(__x86_64__)
 // Not every compiler's __builtin_cpu_supports knows it.
-bool has_avxvnni() {
+[[maybe_unused]] bool has_avxvnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
@@ -37,15 +43,23 @@ struct Part {
   Network* (*make)(int, const Shape&, const Weights&, int);
 };
 
-// Best first.
+// Best first; those that the compiler could make.
 const Part kParts[] = {
-#if defined(__x86_64__)
+#if defined(HAVE_avx512bf16)
     {"avx512bf16", [] {
        return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
               __builtin_cpu_supports("avx512bf16");
      }, avx512bf16::make},
+#endif
+#if defined(HAVE_avx512)
     {"avx512", [] { return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"); }, avx512::make},
-    {"avxvnni", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_avxvnni(); }, avxvnni::make},
+#endif
+#if defined(HAVE_avxvnni)
+    {"avxvnni", [] {
+       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_avxvnni();
+     }, avxvnni::make},
+#endif
+#if defined(HAVE_avx2)
     {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, avx2::make},
 #endif
     {"portable", [] { return true; }, portable::make},

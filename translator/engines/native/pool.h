@@ -128,6 +128,10 @@ class Pool {
     static_cast<void>(registered);
   }
 
+  ~Pool() {
+    if (forks_seen_ != forks().load()) static_cast<void>(crew_.release());
+  }
+
   int threads() const { return threads_; }
 
   template <class Job>

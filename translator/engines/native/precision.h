@@ -24,10 +24,11 @@ struct Int8 {
   static Sum none() { return no_lanes(); }
   static Sum dot(Sum sum, Lanes weights, Lanes activations) { return dot_int8(sum, weights, activations); }
 
-  // earlier + (sum - offset · Σ activations) · row scale · column scales
+  // earlier + (sum - offset · Σ activations) · row scale · column scales. The product is rounded before it is added, as it
+  // is where it was made ahead: a row's result must not depend on which way was taken.
   static Vec finish(Vec earlier, Sum sum, RecordEnd end, const float* column_scales) {
     const Vec whole = to_floats_less(sum, kWeightOffset * end.sum);
-    return fma(mul(whole, all(end.scale)), load(column_scales), earlier);
+    return add(earlier, mul(mul(whole, all(end.scale)), load(column_scales)));
   }
 
   static float column_scale(const float* row, int count) {
