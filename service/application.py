@@ -12,10 +12,11 @@ from flask import Flask, Response, g, request
 
 from service import state
 from service.admission import REFUSED, Admission
-from service.batching import DeadlineError, DrainingError, QueueFullError, TextTranslator, TranslationFailedError
+from service.batching import DrainingError, QueueFullError, TextTranslator, TranslationFailedError
 from service.problems import Problem, problem_response, register_problems, unavailable
 from service.routes import languages, operations, pages, translate
 from service.settings import Settings
+from translator.decoder import DeadlineError
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +27,7 @@ _QUIET_ENDPOINTS = frozenset(["operations.get_health", "operations.get_ready", "
 def create_app(settings: Settings, translator: TextTranslator) -> Flask:
     """The service as a WSGI application; starts the decoder thread.
 
-    Anything with a `card`, a `model_config` and a `translate` will do as `translator`. The application's state is at
-    `service_of(app)`; `service_of(app).batcher.stop()` ends the decoder thread.
+    The application's state is at `service_of(app)`; `service_of(app).batcher.stop()` ends the decoder thread.
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = settings.body_bytes

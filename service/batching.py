@@ -63,14 +63,12 @@ class TranslationFailedError(Exception):
 
 @dataclass(frozen=True)
 class _Sentence:
-    """A sentence that waits. With it `texts` texts of `characters` characters leave the queue: 1, if it is the last
-    of its text, or 0.
-    """
+    """A sentence that waits; where it is the last of its text, that text of so many characters waits no more."""
 
     text: str
     query: Query
-    texts: int
-    characters: int
+    texts: int = 0
+    characters: int = 0
 
 
 @dataclass(eq=False)
@@ -103,7 +101,7 @@ class Batcher:
         self._queue_texts = queue_texts
         self._queue_characters = queue_characters
         self._batch_rows = batch_rows
-        # The decoder lets sentences in when a quarter of its rows is free. What it holds beyond that is out of turn.
+        # The decoder lets sentences in when a quarter of its rows is free; it needs no more than those at hand.
         self._decoder_rows = batch_rows * 5 // 4
         self._clock = clock
         self._changed = threading.Condition()
@@ -154,10 +152,8 @@ class Batcher:
                 raise DeadlineError
             if job.error is not None:
                 raise job.error
-            return [
-                self._translator.finish(draft, [job.found[sentence] for sentence in draft.sentences])
-                for draft in drafts
-            ]
+            found = job.found
+            return [self._translator.finish(draft, [found[text] for text in draft.sentences]) for draft in drafts]
         except DeadlineError:
             raise
         except Exception as error:
@@ -169,7 +165,8 @@ class Batcher:
             with self._changed:
                 self._drop(job)
                 self._requests -= 1
-                self._changed.notify_all()
+                if self._stopping:
+                    self._changed.notify()
 
     def drain(self) -> None:
         """Take in nothing new from now on; what was taken in is still translated."""
@@ -180,7 +177,7 @@ class Batcher:
         """Drain, and wait for the decoder thread to end; False if it did not within `seconds`."""
         with self._changed:
             self._draining = self._stopping = True
-            self._changed.notify_all()
+            self._changed.notify()
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
@@ -202,45 +199,42 @@ class Batcher:
         """Let the sentences wait for the decoder, each once. A text leaves the queue with its last sentence."""
         sentences: list[_Sentence] = []
         known: set[str] = set()
-        idle_texts = idle_characters = 0
         for text, draft in zip(texts, drafts, strict=True):
             new = [pair for pair in zip(draft.sentences, draft.queries, strict=True) if pair[0] not in known]
             known.update(draft.sentences)
-            sentences += [_Sentence(*pair, 0, 0) for pair in new[:-1]]
-            if new:
-                sentences.append(_Sentence(*new[-1], 1, len(text)))
-            else:
-                idle_texts, idle_characters = idle_texts + 1, idle_characters + len(text)
+            sentences += [_Sentence(*pair) for pair in new[:-1]]
+            sentences += [_Sentence(*pair, 1, len(text)) for pair in new[-1:]]
         with self._changed:
-            self._release(job, idle_texts, idle_characters)
+            texts_left = sum(one.texts for one in sentences)
+            characters_left = sum(one.characters for one in sentences)
+            self._release(job, job.texts - texts_left, job.characters - characters_left)
             if not sentences:
                 job.decoded.set()
                 return
             job.waiting.extend(sentences)
             self._jobs.append(job)
-            self._changed.notify_all()
+            self._changed.notify()
+
+    def _new_decoder(self) -> ContinuousDecoder:
+        return ContinuousDecoder(self._translator.engine, max_rows=self._batch_rows, clock=self._clock)
 
     def _run(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: self._jobs or not self._decoder.idle or (self._stopping and not self._requests)
-                )
-                if self._stopping and not self._requests:
-                    return
             try:
-                self._feed()
+                if not self._feed():
+                    return
                 self._deliver(self._decoder.step())
             except Exception as error:
                 log.error("decoder failed", exception_type=type(error).__name__)
                 self._begin_anew(error)
 
-    def _new_decoder(self) -> ContinuousDecoder:
-        return ContinuousDecoder(self._translator.engine, max_rows=self._batch_rows, clock=self._clock)
-
-    def _feed(self) -> None:
-        """Hand the decoder so many sentences that it can fill its batch, and keep the others here, in turn."""
+    def _feed(self) -> bool:
+        """Wait for work and hand it to the decoder as far as that has room, in turn; False at the end."""
         with self._changed:
+            while not self._jobs and self._decoder.idle:
+                if self._stopping and not self._requests:
+                    return False
+                self._changed.wait()
             while self._jobs and self._rows < self._decoder_rows:
                 job = self._jobs.popleft()
                 sentence = job.waiting.popleft()
@@ -251,11 +245,10 @@ class Batcher:
                 self._owners[ticket] = job, sentence.text
                 self._rows += sentence.query.rows
                 self._release(job, sentence.texts, sentence.characters)
+        return True
 
     def _deliver(self, tickets: Sequence[Ticket]) -> None:
         """Give the requests what was found for them."""
-        if not tickets:
-            return
         with self._changed:
             for ticket in tickets:
                 if ticket not in self._owners:  # its request ended during this step
@@ -282,7 +275,7 @@ class Batcher:
         job.decoded.set()
 
     def _drop(self, job: _Job) -> None:
-        """Forget what still waits of it, and take the rest out of the decoder. Lock held."""
+        """Forget what waits of it, and take the rest out of the decoder. Lock held."""
         if job.waiting:
             self._jobs.remove(job)
             job.waiting.clear()
@@ -299,7 +292,7 @@ class Batcher:
         return job, sentence
 
     def _release(self, job: _Job, texts: int, characters: int) -> None:
-        """So much of the job no longer waits. Lock held."""
+        """So much of the job waits no more. Lock held."""
         job.texts -= texts
         job.characters -= characters
         self._waiting_texts -= texts

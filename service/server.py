@@ -15,6 +15,7 @@ import selectors
 import shlex
 import signal
 import socket
+import sys
 import time
 from functools import partial
 from http import HTTPStatus
@@ -34,13 +35,13 @@ from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from service.application import create_app
-from service.batching import DeadlineError, TranslationFailedError
+from service.batching import TranslationFailedError
 from service.languages import language_name
 from service.problems import MEDIA_TYPE, bad_request, problem_document, problem_response
 from service.settings import Settings
 from service.state import service_of
 from translator.card import Card
-from translator.directory import ModelDirectoryError
+from translator.decoder import DeadlineError
 from translator.pipeline import Translator
 
 log = structlog.get_logger(__name__)
@@ -54,6 +55,7 @@ _HEADER_SECONDS = 20.0
 _CONNECTIONS = 800
 _DRAIN_MARGIN_SECONDS = 10.0
 _LOADING_SECONDS = 300
+_SWITCH_SECONDS = 0.0005
 _REQUEST_LINE_BYTES = 8190
 
 
@@ -91,16 +93,21 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
 
     def load(self) -> Flask:
         """The application with its model; called in the worker, after the fork."""
-        torch.set_num_threads(self._settings.decoding_threads())
+        settings = self._settings
+        torch.set_num_threads(settings.decoding_threads())
+        # The decoder thread needs the interpreter for a moment between two steps; it shall not wait 5 ms for each.
+        sys.setswitchinterval(_SWITCH_SECONDS)
         try:
-            app = create_app(self._settings, Translator.load(self._model))
-            # A chunked body is parsed while the application reads it.
-            app.register_error_handler(
-                errors.ParseException, lambda _: problem_response(bad_request("The body is not validly chunked."))
-            )
-            service_of(app).warm_up()
-        except ModelDirectoryError as error:
+            translator = Translator.load(self._model, engine=settings.engine)
+        except ValueError as error:  # its message says what to do
             raise AppImportError(f"Error: {error}") from None
+        app = create_app(settings, translator)
+        # A chunked body is parsed while the application reads it.
+        app.register_error_handler(
+            errors.ParseException, lambda _: problem_response(bad_request("The body is not validly chunked."))
+        )
+        try:
+            service_of(app).warm_up()
         except (DeadlineError, TranslationFailedError) as error:
             raise AppImportError(
                 f"Error: {self._model}: the model cannot translate ({error.__cause__ or 'too slow'})"

@@ -30,13 +30,16 @@ class Settings(BaseSettings):
     )
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port; 0 takes a free one.")
     model: str = Field(default="en-fr", min_length=1, description="Model directory, or the name of a shipped model.")
+    engine: Literal["auto", "reference", "cpu", "cpu-bfloat16", "cpu-float32"] = Field(
+        default="auto", description="How decoder steps are computed; auto is the best way on this machine."
+    )
 
     workers: int = Field(default=1, ge=1, le=64, description="Processes, each with its own model, queue and limits.")
     torch_threads: int = Field(
         default=0,
         ge=0,
         le=1024,
-        description="Threads a decoding step uses in each worker; 0 shares the cores out among the workers.",
+        description="Threads a decoder step uses in each worker; 0 shares the cores out among the workers.",
     )
 
     characters_per_text: int = Field(
@@ -57,15 +60,17 @@ class Settings(BaseSettings):
     )
 
     concurrent_requests: int = Field(
-        default=32, ge=1, le=1_000, description="Requests a worker takes in at once; more are refused with status 503."
+        default=160, ge=1, le=1_000, description="Requests a worker takes in at once; more are refused with status 503."
     )
     queue_texts: int = Field(default=500, ge=1, description="Texts that may wait in a worker for the decoder.")
     queue_characters: int = Field(
         default=200_000, ge=1, description="Characters that may wait in a worker for the decoder."
     )
-    batch_texts: int = Field(default=64, ge=1, description="Texts decoded in one go.")
-    batch_characters: int = Field(
-        default=4_000, ge=1, description="Characters decoded in one go (a longer text goes alone)."
+    batch_rows: int = Field(
+        default=512,
+        ge=1,
+        le=100_000,
+        description="Hypotheses decoded at once, a sentence having as many as its beam is wide; 1 is one sentence.",
     )
     deadline_seconds: float = Field(
         default=30.0,

@@ -24,6 +24,7 @@ class Service:
     settings: Settings
     card: Card
     model_config: ModelConfig
+    engine: str
     languages: Languages
     batcher: Batcher
     warmed_up: bool = field(default=False)
@@ -35,10 +36,16 @@ class Service:
             translator,
             queue_texts=settings.queue_texts,
             queue_characters=settings.queue_characters,
-            batch_texts=settings.batch_texts,
-            batch_characters=settings.batch_characters,
+            batch_rows=settings.batch_rows,
         )
-        return cls(settings, translator.card, translator.model_config, Languages(translator.card), batcher)
+        return cls(
+            settings,
+            translator.card,
+            translator.model_config,
+            translator.engine.describe(),
+            Languages(translator.card),
+            batcher,
+        )
 
     def warm_up(self) -> None:
         """Translate once, so that the first request does not pay for what the first translation sets up."""

@@ -21,8 +21,8 @@ EOS = 2
 PAD = 0
 
 
-def network(seed: int, *, scale: float = 1.5, **options: Any) -> Seq2Seq:
-    """A network in float32 with parameters from U[-scale, scale]; of 12 source and 14 target tokens if not given."""
+def network(seed: int, *, scale: float = 1.5, dtype: torch.dtype = torch.float32, **options: Any) -> Seq2Seq:
+    """A network with parameters from U[-scale, scale], of 12 source and 14 target tokens if `options` say no other."""
     sizes = {
         "source_vocabulary_size": 12,
         "target_vocabulary_size": 14,
@@ -30,7 +30,7 @@ def network(seed: int, *, scale: float = 1.5, **options: Any) -> Seq2Seq:
         "hidden_size": 8,
         "num_layers": 2,
     }
-    model = Seq2Seq(ModelConfig.model_validate(sizes | options)).eval()
+    model = Seq2Seq(ModelConfig.model_validate(sizes | options)).to(dtype).eval()
     model.initialise(seed=seed, initial_range=scale)
     return model
 

@@ -102,6 +102,7 @@ def evaluate_translator(
             beam_size=options.beam_size,
             length_penalty=length_penalty,
             sentences=len(sources),
+            precision=translator.engine.precision,
         )
 
     bleu, chrf = sacrebleu.BLEU(), sacrebleu.CHRF()
@@ -170,6 +171,7 @@ def _perplexity(translator: Translator, sources: Sequence[str], references: Sequ
         value=round(math.exp(min(700.0, -math.fsum(log_probabilities) / tokens)), 4),
         signature=f"tokens:{tokens}|vocabulary:{loaded.target_vocabulary.size}|eos:yes",
         sentences=len(sources),
+        precision="float32",
     )
 
 
@@ -178,9 +180,14 @@ def _codes(translation: Translation) -> set[str]:
 
 
 def scored_card(card: Card, report: EvaluationReport) -> Card:
-    """`card` with the report's scores in front; those of other test sets stay, older ones of this test set do not."""
-    others = [score for score in card.scores if score.test_set != report.bleu.test_set]
-    scores = [report.bleu, report.chrf, report.perplexity, *others]
+    """`card` with the report's scores in front. Older ones of this test set go, unless they were computed in another
+    number format; those of other test sets stay.
+    """
+    fresh = [report.bleu, report.chrf, report.perplexity]
+    measured = {(score.test_set, score.metric, score.precision) for score in fresh}
+    replaced = measured | {(test_set, metric, "") for test_set, metric, _ in measured}
+    others = [score for score in card.scores if (score.test_set, score.metric, score.precision) not in replaced]
+    scores = [*fresh, *others]
     return card.model_copy(update={"scores": scores, "bleu_by_length": report.bleu_by_length})
 
 
@@ -197,6 +204,7 @@ def scored_card(card: Card, report: EvaluationReport) -> Card:
 @click.option("--beam-size", type=int, default=5, show_default=True, help="Hypotheses kept at every step; 1 is greedy.")
 @click.option("--length-penalty", type=float, help="α of the search; the model's own if not given.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute, such as cpu or cuda.")
+@click.option("--engine", default="auto", show_default=True, help="How to compute; `translator inspect` lists them.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report there.")
 @click.option("--figure", "figure_file", type=click.Path(path_type=Path), help="Draw BLEU by sentence length there.")
 @click.option("--update-card", "updates_card", is_flag=True, help="Write the scores on the model's card.")
@@ -208,6 +216,7 @@ def evaluate(
     beam_size: int,
     length_penalty: float | None,
     device: str,
+    engine: str,
     json_file: Path | None,
     figure_file: Path | None,
     updates_card: bool,
@@ -223,7 +232,7 @@ def evaluate(
     sources, references = read_lines(source_file), read_lines(reference_file)
     try:
         options = SearchOptions(beam_size=beam_size, length_penalty=length_penalty)
-        translator = Translator.load(model, device=device)
+        translator = Translator.load(model, device=device, engine=engine)
     except ValidationError as error:
         fault = error.errors()[0]
         raise InputError(f"--{str(fault['loc'][0]).replace('_', '-')}: {fault['msg']}") from error
@@ -280,7 +289,7 @@ def _progress_bar() -> Progress:
 
 def _show(report: EvaluationReport, console: Console) -> None:
     bleu = report.bleu
-    searched = f"beam {bleu.beam_size}, length penalty {bleu.length_penalty:g}"
+    searched = f"beam {bleu.beam_size}, length penalty {bleu.length_penalty:g}, {bleu.precision}"
     console.print(f"{report.model} on {bleu.test_set}: {report.sentences:,} sentences, {searched}", soft_wrap=True)
     for score in (bleu, report.chrf, report.perplexity):
         console.print(f"{score.metric:<12}{score.value:>8.2f}  {score.signature}", soft_wrap=True)

@@ -52,7 +52,10 @@ def main() -> None:
 @click.option("--top-p", type=float, help="With --sample: draw from the smallest set of tokens of this probability.")
 @click.option("--seed", type=int, help="With --sample: another seed, other translations.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute, such as cpu or cuda.")
-def translate(model: str, sample: bool, device: str, **options: float | None) -> None:
+@click.option(
+    "--engine", default="auto", show_default=True, help="How to compute; inspect lists the engines. Also: ENGINE=…"
+)
+def translate(model: str, sample: bool, device: str, engine: str, **options: float | None) -> None:
     """Translate standard input to standard output, UTF-8, line by line.
 
     Line n of the output translates line n of the input, whatever stands in it; line ends come back as they are.
@@ -61,7 +64,7 @@ def translate(model: str, sample: bool, device: str, **options: float | None) ->
     with n the number of the input line, counted from 0.
     """
     search_options = _search_options(sample, options)
-    translator = _load(model, device)
+    translator = _load(model, device, engine)
     source, target = sys.stdin.buffer, sys.stdout.buffer
     warned: Counter[str] = Counter()
     lines = 0
@@ -84,24 +87,25 @@ def translate(model: str, sample: bool, device: str, **options: float | None) ->
 @click.argument("model", metavar="DIR")
 @click.option("--json", "as_json", is_flag=True, help="Print the card and the architecture as one JSON document.")
 def inspect(model: str, as_json: bool) -> None:
-    """Check the model directory DIR and print its card."""
-    loaded = _load(model, "cpu").loaded
+    """Check the model directory DIR; print its card and how it is computed here."""
+    translator = _load(model, "cpu", "auto")
+    loaded, engine = translator.loaded, translator.engine.describe()
     if as_json:
-        document = {"card": loaded.card.model_dump(), "model": loaded.config.model_dump()}
+        document = {"card": loaded.card.model_dump(), "model": loaded.config.model_dump(), "engine": engine}
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
-    for table in _tables(loaded):
+    for table in (*_tables(loaded), _engines(engine)):
         console.print(table)
 
 
-def _load(model: str, device: str) -> Translator:
+def _load(model: str, device: str, engine: str) -> Translator:
     from translator.pipeline import Translator
 
     try:
-        return Translator.load(model, device=device)
+        return Translator.load(model, device=device, engine=engine)
     except ValueError as error:
         raise _Failure(str(error)) from error
 
@@ -194,6 +198,21 @@ def _progress_bar(source: IO[bytes]) -> Iterator[Callable[[int, float], None]]:
         yield advance
 
 
+def _engines(used: str) -> Table:
+    """Which engines there are, and what the best one computes with here."""
+    from rich.table import Table
+
+    from translator.engines import ENGINES
+    from translator.engines.native_library import instruction_sets
+
+    table = Table(title="Engines", show_header=False, title_justify="left")
+    table.add_row("used here", used)
+    table.add_row("this processor", ", ".join(instruction_sets()) or "the compiled library is missing")
+    for name, meaning in ENGINES.items():
+        table.add_row(name, meaning)
+    return table
+
+
 def _tables(loaded: LoadedModel) -> Iterator[Table]:
     from rich.table import Column, Table
 
@@ -236,6 +255,7 @@ def _tables(loaded: LoadedModel) -> Iterator[Table]:
             "beam",
             "α",
             "sentences",
+            "computed in",
             Column("signature", overflow="fold"),
             title="Scores",
             title_justify="left",
@@ -244,7 +264,7 @@ def _tables(loaded: LoadedModel) -> Iterator[Table]:
             cells = (score.beam_size, score.length_penalty, score.sentences)
             scores.add_row(
                 score.test_set, score.metric, f"{score.value:.2f}",
-                *("" if cell is None else f"{cell:g}" for cell in cells), score.signature,
+                *("" if cell is None else f"{cell:g}" for cell in cells), score.precision, score.signature,
             )  # fmt: skip
         yield scores
     if card.bleu_by_length:

@@ -23,6 +23,10 @@ class Score(_Part):
     beam_size: int | None = None
     length_penalty: float | None = None
     sentences: int | None = None
+    # Left out where it is empty, so that cards from before keep their checksum.
+    precision: str = Field(
+        default="", exclude_if=lambda value: not value, description="Number format of the translation: int8, float32 …"
+    )
 
 
 class LengthScore(_Part):
@@ -116,12 +120,13 @@ def card_page(card: Card) -> str:
     if card.not_for:
         lines += [f"**Not for:** {card.not_for}", ""]
     if card.scores:
-        lines += ["| test set | metric | value | beam | length penalty | signature |", "|---|---|---|---|---|---|"]
+        lines += ["| test set | metric | value | beam | length penalty | computed in | signature |", "|---" * 7 + "|"]
         for score in card.scores:
             beam = "" if score.beam_size is None else score.beam_size
             penalty = "" if score.length_penalty is None else score.length_penalty
             lines.append(
-                f"| {score.test_set} | {score.metric} | {score.value:.2f} | {beam} | {penalty} | `{score.signature}` |"
+                f"| {score.test_set} | {score.metric} | {score.value:.2f} | {beam} | {penalty} | {score.precision} "
+                f"| `{score.signature}` |"
             )
         lines.append("")
     if card.bleu_by_length:

@@ -37,4 +37,5 @@ def get_ready() -> Response:
 @blueprint.get("/model")
 def get_model() -> Response:
     shared = service()
-    return jsonify({**shared.card.model_dump(mode="json"), "config": shared.model_config.model_dump(mode="json")})
+    card, config = shared.card.model_dump(mode="json"), shared.model_config.model_dump(mode="json")
+    return jsonify({**card, "config": config, "engine": shared.engine})

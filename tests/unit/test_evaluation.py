@@ -14,6 +14,7 @@ import torch
 from click.testing import CliRunner, Result
 from torch import Tensor
 
+from tests.engines import ScriptedEngine
 from training.__main__ import main
 from training.errors import InputError
 from training.evaluation import EvaluationReport, bleu_by_length, evaluate_translator, read_lines, scored_card
@@ -48,28 +49,20 @@ def report(translator: Translator) -> EvaluationReport:
     )
 
 
-class AnswerEngine:
-    """Says the answer that it was given for a source, token by token; its rows are what is still to be said."""
+class AnswerEngine(ScriptedEngine):
+    """Says the answer that it was given for a source, token by token."""
 
     def __init__(self, answers: dict[tuple[int, ...], list[int]], eos_id: int, vocabulary_size: int) -> None:
+        super().__init__(eos_id, vocabulary_size)
         self.answers = answers
-        self.eos_id = eos_id
-        self.vocabulary_size = vocabulary_size
 
-    def encode(self, sources: Sequence[Sequence[int]]) -> list[list[int]]:
-        return [[*self.answers[tuple(source)], self.eos_id] for source in sources]
+    def script(self, source: Sequence[int]) -> list[int]:
+        return [*self.answers[tuple(source)], self.eos_id]
 
-    def step(self, rows: list[list[int]], tokens_R: Tensor) -> tuple[Tensor, list[list[int]]]:
-        scores_RV = torch.full((len(rows), self.vocabulary_size), -50.0)
-        for index, row in enumerate(rows):
-            scores_RV[index, row[0]] = 0.0
-        return torch.log_softmax(scores_RV, dim=1), [row[1:] or row for row in rows]
-
-    def take(self, rows: list[list[int]], indices: Tensor) -> list[list[int]]:
-        return [rows[index] for index in indices.tolist()]
-
-    def append(self, rows: list[list[int]], others: list[list[int]]) -> list[list[int]]:
-        return rows + others
+    def weights(self, row: list[int], token: int) -> tuple[Tensor, list[int]]:
+        logits_V = torch.full((self.vocabulary_size,), -50.0)
+        logits_V[row[0]] = 0.0
+        return logits_V, row[1:] or row
 
 
 def with_answers(translator: Translator, answers: list[str]) -> Translator:
@@ -121,7 +114,7 @@ def test_perplexity_is_that_of_feeding_the_reference_step_by_step(
         rows = engine.encode([vocabularies[0].encode(source)])
         previous = engine.eos_id
         for token in [*vocabularies[1].encode(reference), engine.eos_id]:
-            log_probabilities, rows = engine.step(rows, torch.tensor([previous]))
+            log_probabilities, rows = engine.log_probabilities(rows, torch.tensor([previous]))
             total += float(log_probabilities[0, token])
             tokens += 1
             previous = token

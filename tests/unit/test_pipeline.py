@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,11 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.engines import ScriptedEngine
 from training.subwords import train_vocabulary
 from translator import SearchOptions, Translation, Translator
 from translator.card import Card, TrainingLengths
 from translator.config import ModelConfig
+from translator.decoder import decode
 from translator.directory import LoadedModel, ModelDirectoryError, load_model
+from translator.engines import ENGINES, ReferenceEngine
+from translator.engines.native_library import instruction_sets
 from translator.model import Seq2Seq
 from translator.search import Hypothesis
 from translator.segmentation import Segments, is_blank
@@ -45,39 +49,29 @@ LENGTHS = TrainingLengths(
 LINES = ["Where is the station?", "The bridge is old.", "I would like some coffee, please."]
 
 
-@dataclass
-class CopyEngine:
+class CopyEngine(ScriptedEngine):
     """Says the source again, token by token; a token `doubtful` may be left out, with a little less probability."""
 
-    vocabulary: Vocabulary
-    doubtful: int = -1
-
-    def __post_init__(self) -> None:
-        self.eos_id = self.vocabulary.eos_id
-        self.vocabulary_size = self.vocabulary.size
+    def __init__(self, vocabulary: Vocabulary, doubtful: int = -1) -> None:
+        super().__init__(vocabulary.eos_id, vocabulary.size)
+        self.doubtful = doubtful
         self.decoded: list[list[list[int]]] = []
 
     def encode(self, sources: Sequence[Sequence[int]]) -> list[list[int]]:
         self.decoded.append([list(source) for source in sources])
-        return [[self.eos_id, *source, self.eos_id] for source in sources]
+        return super().encode(sources)
 
-    def step(self, rows: list[list[int]], tokens_R: Tensor) -> tuple[Tensor, list[list[int]]]:
-        scores_RV = torch.full((len(rows), self.vocabulary_size), -40.0, dtype=torch.float64)
-        following = []
-        for index, (row, token) in enumerate(zip(rows, tokens_R.tolist(), strict=True)):
-            if token in row[:2]:
-                row = row[row.index(token) + 1 :] or [self.eos_id]
-            scores_RV[index, row[0]] = 0.0
-            if row[0] == self.doubtful:
-                scores_RV[index, row[1]] = -0.5
-            following.append(row)
-        return torch.log_softmax(scores_RV, dim=1), following
+    def script(self, source: Sequence[int]) -> list[int]:
+        return [self.eos_id, *source, self.eos_id]
 
-    def take(self, rows: list[list[int]], indices: Tensor) -> list[list[int]]:
-        return [rows[index] for index in indices.tolist()]
-
-    def append(self, rows: list[list[int]], others: list[list[int]]) -> list[list[int]]:
-        return rows + others
+    def weights(self, row: list[int], token: int) -> tuple[Tensor, list[int]]:
+        logits_V = torch.full((self.vocabulary_size,), -40.0, dtype=torch.float64)
+        if token in row[:2]:
+            row = row[row.index(token) + 1 :] or [self.eos_id]
+        logits_V[row[0]] = 0.0
+        if row[0] == self.doubtful:
+            logits_V[row[1]] = -0.5
+        return logits_V, row
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +93,7 @@ def copier(vocabulary: Vocabulary, lengths: TrainingLengths | None = LENGTHS, do
 
 
 def engine_of(translator: Translator) -> CopyEngine:
-    engine = translator._engine
+    engine = translator.engine
     assert isinstance(engine, CopyEngine)
     return engine
 
@@ -162,9 +156,10 @@ def test_batches_hold_sentences_of_about_equal_length_within_the_budget(vocabula
     texts = [f"{'old ' * (number % 7)}bridge {number}" for number in range(300)]
     translator.translate(texts, SearchOptions(beam_size=8, max_length=1))
     batches = engine_of(translator).decoded
-    assert [len(batch) for batch in batches] == [80, 80, 80, 60]
+    # 512 rows are 64 sentences with a beam of 8, and all of a batch are done with at once.
+    assert [len(batch) for batch in batches] == [64, 64, 64, 64, 44]
     for earlier, later in pairwise(batches):
-        assert max(map(len, earlier)) <= min(map(len, later))
+        assert min(map(len, earlier)) >= max(map(len, later))
 
 
 def test_progress_counts_every_text_once(vocabulary: Vocabulary) -> None:
@@ -200,13 +195,13 @@ def test_alternatives_of_a_text_join_those_of_its_sentences(vocabulary: Vocabula
     assert translation.score == pytest.approx(first.score + second.score + third.score)
 
 
-def test_another_kind_of_space_is_no_alternative(vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_kind_of_space_is_no_alternative(vocabulary: Vocabulary) -> None:
     texts = ["Where is it ?", "Where is it\u00a0?", "Where is it\u202f?", "Where is he ?", "Where is he\u00a0?"]
     found = [
         Hypothesis(tuple(vocabulary.encode(text)), -float(rank), -float(rank), True) for rank, text in enumerate(texts)
     ]
-    monkeypatch.setattr("translator.pipeline.search", lambda *arguments, **options: [found])
-    translation = copier(vocabulary).translate("Where?", SearchOptions(alternatives=4))
+    translator = copier(vocabulary)
+    translation = translator.finish(translator.draft("Where?", SearchOptions(alternatives=4)), [found])
     assert translation.text == "Where is it ?"
     assert [(alternative.text, alternative.score) for alternative in translation.alternatives] == [
         ("Where is he ?", -3)
@@ -294,7 +289,24 @@ def test_what_is_no_text_is_refused(vocabulary: Vocabulary) -> None:
 def double_translator(tiny_model_directory: Path) -> Translator:
     loaded = load_model(tiny_model_directory)
     loaded.model.double()
-    return Translator(loaded)
+    vocabularies = loaded.source_vocabulary, loaded.target_vocabulary
+    engine = ReferenceEngine(
+        loaded.model,
+        source_eos_id=vocabularies[0].eos_id,
+        target_eos_id=vocabularies[1].eos_id,
+        forbidden=[vocabularies[1].pad_id],
+    )
+    return Translator(loaded, engine=engine)
+
+
+@pytest.fixture(scope="module")
+def translators(tiny_model_directory: Path, double_translator: Translator) -> dict[str, Translator]:
+    """By the engine's name; those of which a sentence's results do not depend on the batch."""
+    found = {"reference": double_translator}
+    if instruction_sets():
+        for name in ("cpu", "cpu-bfloat16", "cpu-float32"):
+            found[name] = Translator.load(tiny_model_directory, engine=name)
+    return found
 
 
 OPTIONS = st.sampled_from(
@@ -307,16 +319,31 @@ OPTIONS = st.sampled_from(
 )
 
 
-@settings(max_examples=40)
+@pytest.mark.parametrize("name", [name for name in ENGINES if name != "auto"])
+@settings(max_examples=20)
 @given(st.lists(TEXTS | st.sampled_from(LINES), max_size=6), OPTIONS, st.randoms(use_true_random=False))
 def test_a_translation_does_not_depend_on_its_neighbours(
-    double_translator: Translator, texts: list[str], options: SearchOptions, random: object
+    translators: dict[str, Translator], name: str, texts: list[str], options: SearchOptions, random: object
 ) -> None:
-    together = double_translator.translate(texts, options)
-    assert together == [double_translator.translate(text, options) for text in texts]
+    if name not in translators:
+        pytest.skip("the cpu engine's library is not built")
+    translator = translators[name]
+    together = translator.translate(texts, options)
+    assert together == [translator.translate(text, options) for text in texts]
     order = sorted(range(len(texts)), key=lambda index: random.random())  # type: ignore[attr-defined]
-    shuffled = double_translator.translate([texts[index] for index in order], options)
+    shuffled = translator.translate([texts[index] for index in order], options)
     assert shuffled == [together[index] for index in order]
+
+
+@settings(max_examples=20)
+@given(TEXTS | st.just(" ".join(LINES * 2)), OPTIONS, st.booleans())
+def test_a_draft_that_is_decoded_elsewhere_is_the_translation(
+    double_translator: Translator, text: str, options: SearchOptions, split: bool
+) -> None:
+    draft = double_translator.draft(text, options, split_sentences=split)
+    assert len(set(draft.sentences)) == len(draft.sentences) == len(draft.queries)
+    found = decode(double_translator.engine, draft.queries)
+    assert double_translator.finish(draft, found) == double_translator.translate(text, options, split_sentences=split)
 
 
 @given(TEXTS)
@@ -354,3 +381,11 @@ def test_load_reads_a_directory_or_says_what_is_missing(tiny_model_directory: Pa
         Translator.load(tmp_path / "nothing")
     with pytest.raises(ModelDirectoryError, match="xx-yy"):
         Translator.load("xx-yy")
+
+
+def test_load_takes_an_engine_by_its_name_or_says_what_is_wrong(tiny_model_directory: Path) -> None:
+    assert Translator.load(tiny_model_directory, engine="reference").engine.describe().startswith("reference, float32")
+    with pytest.raises(ValueError, match="there is no engine abacus; choose one of auto, reference, cpu"):
+        Translator.load(tiny_model_directory, engine="abacus")
+    with pytest.raises(ValueError, match="device abacus cannot be used here"):
+        Translator.load(tiny_model_directory, device="abacus")

@@ -19,8 +19,9 @@ from translator.model import Seq2Seq
 from translator.scoring import score_pairs
 from translator.search import Hypothesis, maximum_length
 
+
 def _model(seed: int, target_vocabulary_size: int = 14, scale: float = 1.5, **options: Any) -> Seq2Seq:
-    return network(seed, scale=scale, target_vocabulary_size=target_vocabulary_size, **options).double()
+    return network(seed, scale=scale, dtype=torch.float64, target_vocabulary_size=target_vocabulary_size, **options)
 
 
 def _engine(model: Seq2Seq, eos: int = EOS, forbidden: tuple[int, ...] = (PAD,)) -> ReferenceEngine:

@@ -61,6 +61,10 @@ class Engine(Protocol[Rows]):
     eos_id: int
     vocabulary_size: int
 
+    @property
+    def precision(self) -> str:
+        """Number format of the products: int8, bfloat16, float32 …"""
+
     def encode(self, sources: Sequence[Sequence[int]]) -> Rows:
         """One row for each source sentence, given as token ids in reading order without `<EOS>`."""
 

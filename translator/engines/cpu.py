@@ -116,6 +116,7 @@ class CPUEngine:
         return int(self._library.translator_packed_bytes(self._network))
 
     def describe(self) -> str:
+        """See `Engine.describe`."""
         return f"cpu, {self.precision}, {self.instruction_set}, {self.threads} threads"
 
     def encode(self, sources: Sequence[Sequence[int]]) -> CPURows:

@@ -57,10 +57,16 @@ class ReferenceEngine:
         self._residual = model.config.residual
         self._forbidden = torch.tensor(list(forbidden), dtype=torch.int64, device=self._weights[0].device)
 
+    @property
+    def precision(self) -> str:
+        """Number format of the weights."""
+        return str(self._weights[0].dtype).removeprefix("torch.")
+
     def describe(self) -> str:
-        weight = self._weights[0]
-        threads = f", {torch.get_num_threads()} threads" if weight.device.type == "cpu" else ""
-        return f"reference, {str(weight.dtype).removeprefix('torch.')}, {weight.device}{threads}"
+        """See `Engine.describe`."""
+        device = self._weights[0].device
+        threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+        return f"reference, {self.precision}, {device}{threads}"
 
     @torch.inference_mode()
     def encode(self, sources: Sequence[Sequence[int]]) -> ReferenceRows:

@@ -60,7 +60,9 @@ def build(library: Path = LIBRARY) -> None:
         def compile_part(name: str) -> None:
             target = str(Path(folder) / f"{name}.o")
             try:
-                _run([*command, *_FLAGS, *parts[name], f"-DISA={name}", "-c", str(SOURCES / "network.cpp"), "-o", target])
+                _run(
+                    [*command, *_FLAGS, *parts[name], f"-DISA={name}", "-c", str(SOURCES / "network.cpp"), "-o", target]
+                )
             except RuntimeError:
                 if name == "portable":
                     raise
