@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -83,19 +84,19 @@ class ScriptedEngine:
         return "scripted"
 
 
+def all_drawn(tokens_R: Integers, scores_R: npt.NDArray[np.float32]) -> Beams:
+    """Every row is a sentence and wants its whole distribution, and no extensions."""
+    count = len(tokens_R)
+    ones = np.ones(count, dtype=np.int32)
+    return Beams(tokens_R, scores_R, ones, 0 * ones, np.arange(count))
+
+
 def stepped(
     engine: Engine[Any], sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
-) -> Iterator[np.ndarray]:
+) -> Iterator[npt.NDArray[np.float32]]:
     """Log-probabilities [sources, V] of the token after each further token of `targets`, which begin with `<EOS>`."""
     rows = engine.encode(sources)
-    count = len(sources)
     for tokens in zip(*targets, strict=True):
-        beams = Beams(
-            np.array(tokens, dtype=np.int64),
-            np.zeros(count, dtype=np.float32),
-            np.ones(count, dtype=np.int32),
-            np.zeros(count, dtype=np.int32),
-            np.arange(count),
-        )
+        beams = all_drawn(np.array(tokens, dtype=np.int64), np.zeros(len(sources), dtype=np.float32))
         extensions, rows = engine.step(rows, beams)
         yield extensions.log_probabilities_DV

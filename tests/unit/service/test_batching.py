@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,12 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batching import Batcher, DeadlineError, DrainingError, QueueFullError, TranslationFailedError
+from service.batching import Batcher, DrainingError, QueueFullError, TranslationFailedError
+from tests.unit.service.conftest import CapitalsTranslator
 from translator.config import SearchOptions
+from translator.decoder import ContinuousDecoder, DeadlineError
 from translator.pipeline import Translation
 
 PATIENCE = 30.0
 OPTIONS = SearchOptions()
+GREEDY = SearchOptions(beam_size=1)
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def make_batcher(translator: Any) -> Iterator[Callable[..., Batcher]]:
     batchers: list[Batcher] = []
 
     def make(**bounds: int) -> Batcher:
-        defaults = {"queue_texts": 100, "queue_characters": 10_000, "batch_texts": 100, "batch_characters": 10_000}
+        defaults = {"queue_texts": 200, "queue_characters": 10_000, "batch_rows": 512}
         batchers.append(Batcher(translator, **(defaults | bounds)))
         return batchers[-1]
 
@@ -72,7 +76,7 @@ class Crowd:
         return future
 
     def release(self) -> list[list[str]]:
-        """Let the decoder go on; the texts of the calls after the first."""
+        """Let the decoder go on; the sentences that were read together, after the first."""
         self.translator.may_go_on.set()
         for future in self.futures:
             future.exception(PATIENCE)
@@ -96,49 +100,91 @@ def test_requests_that_wait_together_are_decoded_together(make_crowd: Callable[.
         assert texts_of(future.result()) == [f"A{number}", f"B{number}"]
 
 
-def test_different_searches_are_not_mixed(make_crowd: Callable[..., Crowd]) -> None:
+def test_what_comes_joins_the_batch_that_runs(make_crowd: Callable[..., Crowd]) -> None:
     crowd = make_crowd()
-    narrow, wide = SearchOptions(beam_size=1), SearchOptions(beam_size=9)
-    for number in range(4):
-        crowd.wait_with([f"text {number}"], narrow if number % 2 == 0 else wide)
+    crowd.wait_with(["second"])
 
-    calls = crowd.release()
+    crowd.release()
 
-    assert calls == [["text 0", "text 2"], ["text 1", "text 3"]]
-    assert crowd.translator.options[1:] == [narrow, wide]
+    assert crowd.translator.engine.steps == [["first"], ["first", "second"], ["second"]]
 
 
-def test_batches_are_bounded_in_texts(make_crowd: Callable[..., Crowd]) -> None:
-    crowd = make_crowd(batch_texts=3)
-    future = crowd.wait_with([f"text {number}" for number in range(7)])
+def test_different_searches_share_the_batch(make_crowd: Callable[..., Crowd]) -> None:
+    crowd = make_crowd()
+    futures = [
+        crowd.wait_with([f"text {number}"], SearchOptions(beam_size=1 + number, length_penalty=0.1 * number))
+        for number in range(4)
+    ]
 
-    assert [len(call) for call in crowd.release()] == [3, 3, 1]
+    assert crowd.release() == [["text 0", "text 1", "text 2", "text 3"]]
+    assert [texts_of(future.result()) for future in futures] == [[f"TEXT {number}"] for number in range(4)]
+
+
+def test_the_batch_is_bounded_in_hypotheses(make_crowd: Callable[..., Crowd]) -> None:
+    crowd = make_crowd(batch_rows=16)
+    future = crowd.wait_with([f"text {number}" for number in range(7)], SearchOptions(beam_size=5))
+
+    crowd.release()
+
+    assert max(map(len, crowd.translator.engine.steps)) == 3
     assert texts_of(future.result()) == [f"TEXT {number}" for number in range(7)]
 
 
-def test_batches_are_bounded_in_characters_but_a_long_text_goes_alone(make_crowd: Callable[..., Crowd]) -> None:
-    crowd = make_crowd(batch_characters=10)
-    crowd.wait_with(["12345", "1234", "12", "a very long text", "1"])
+def test_a_batch_of_one_row_is_one_sentence_at_a_time_however_wide_its_beam(make_crowd: Callable[..., Crowd]) -> None:
+    crowd = make_crowd(batch_rows=1)
+    crowd.wait_with(["a", "b"], GREEDY)
+    crowd.wait_with(["c"], SearchOptions(beam_size=9))
 
-    assert crowd.release() == [["12345", "1234"], ["12"], ["a very long text"], ["1"]]
-
-
-def test_a_long_request_does_not_block_a_short_one(make_crowd: Callable[..., Crowd]) -> None:
-    crowd = make_crowd(batch_texts=2)
-    crowd.wait_with([f"long {number}" for number in range(10)])
-    crowd.wait_with(["short"])
-
-    assert crowd.release()[0] == ["long 0", "short"]
+    assert crowd.release() == [["a"], ["c"], ["b"]]
+    assert all(len(step) == 1 for step in crowd.translator.engine.steps)
 
 
-def test_a_request_with_another_search_gets_its_turn_before_a_long_one_is_done(
-    make_crowd: Callable[..., Crowd],
+@pytest.mark.parametrize("separator", [None, "\n"], ids=["of many texts", "of one text of many sentences"])
+def test_a_long_request_does_not_block_a_short_one(make_crowd: Callable[..., Crowd], separator: str | None) -> None:
+    crowd = make_crowd(batch_rows=4)
+    sentences = [f"long {number}" for number in range(100)]
+    long = crowd.wait_with([separator.join(sentences)] if separator else sentences, GREEDY)
+    short = crowd.wait_with(["short"], GREEDY)
+
+    assert "short" in crowd.release()[0]
+    assert texts_of(short.result()) == ["SHORT"]
+    assert "\n".join(texts_of(long.result())) == "\n".join(sentences).upper()
+
+
+def test_a_long_request_gets_its_turn_among_short_ones(make_crowd: Callable[..., Crowd]) -> None:
+    crowd = make_crowd(batch_rows=1)
+    crowd.wait_with(["long 0", "long 1", "long 2"])
+    for number in range(3):
+        crowd.wait_with([f"short {number}"])
+
+    calls = crowd.release()
+
+    assert [*itertools.chain(*calls)] == ["long 0", "short 0", "short 1", "short 2", "long 1", "long 2"]
+
+
+def test_a_text_waits_until_its_last_sentence_is_taken(
+    make_batcher: Callable[..., Batcher], translator: CapitalsTranslator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crowd = make_crowd(batch_texts=2)
-    crowd.wait_with([f"long {number}" for number in range(10)])
-    crowd.wait_with(["short"], SearchOptions(beam_size=1))
+    batcher = make_batcher(batch_rows=1, queue_texts=4)
+    loads: dict[str, float] = {}
+    step = translator.engine.step
 
-    assert crowd.release()[:2] == [["long 0", "long 1"], ["short"]]
+    def watched(rows: list[int], beams: Any) -> Any:
+        loads[translator.engine.sentences[rows[0]]] = batcher.load
+        return step(rows, beams)
+
+    monkeypatch.setattr(translator.engine, "step", watched)
+    batcher.translate(["one\ntwo\nthree", "four", " "], OPTIONS, seconds=PATIENCE)
+
+    assert loads == {"one": 0.5, "two": 0.5, "three": 0.25, "four": 0.0}
+
+
+def test_what_a_request_repeats_is_decoded_once(make_batcher: Callable[..., Batcher], translator: Any) -> None:
+    batcher = make_batcher()
+    translations = batcher.translate(["a", "b\na", "a", "b"], OPTIONS, seconds=PATIENCE)
+    assert texts_of(translations) == ["A", "B\nA", "A", "B"]
+    assert translator.calls == [["a", "b"]]
+    assert batcher.load == 0.0
 
 
 def test_a_failing_request_does_not_fail_its_neighbours(make_crowd: Callable[..., Crowd]) -> None:
@@ -155,10 +201,61 @@ def test_a_failing_request_does_not_fail_its_neighbours(make_crowd: Callable[...
     assert crowd.batcher.alive
 
 
-def test_a_translator_that_loses_a_text_is_an_error(make_batcher: Callable[..., Batcher], translator: Any) -> None:
-    translator.translate = lambda texts, options: []
-    with pytest.raises(TranslationFailedError):
-        make_batcher().translate(["lost"], OPTIONS, seconds=PATIENCE)
+def test_when_one_sentence_fails_the_request_s_others_leave_the_decoder(make_crowd: Callable[..., Crowd]) -> None:
+    crowd = make_crowd()
+    good = crowd.wait_with(["good"])
+    bad = crowd.wait_with(["before", "fail", *(f"after {number}" for number in range(20))])
+
+    crowd.release()
+
+    assert isinstance(bad.exception(), TranslationFailedError)
+    assert texts_of(good.result()) == ["GOOD"]
+    until(lambda: crowd.batcher._decoder.idle)
+    assert not any("after" in sentence for step in crowd.translator.engine.steps for sentence in step)
+
+
+@pytest.mark.parametrize("part", ["draft", "finish"])
+def test_an_error_before_or_after_the_decoder_fails_its_own_request(
+    make_crowd: Callable[..., Crowd], monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    crowd = make_crowd()
+    original = getattr(crowd.translator, part)
+
+    def picky(what: Any, other: Any) -> Any:
+        if "bad" in (what if part == "draft" else what.segments.text):
+            raise ValueError("what is that?")
+        return original(what, other)
+
+    monkeypatch.setattr(crowd.translator, part, picky)
+    good = crowd.wait_with(["good"])
+    bad = crowd._submit(["fine", "bad"], OPTIONS)
+    crowd.futures.append(bad)
+
+    crowd.release()
+
+    assert texts_of(good.result()) == ["GOOD"]
+    with pytest.raises(TranslationFailedError) as raised:
+        bad.result()
+    assert str(raised.value.__cause__) == "what is that?"
+    assert crowd.batcher.load == 0.0
+
+
+def test_after_an_error_that_nobody_foresaw_the_decoder_begins_anew(
+    make_crowd: Callable[..., Crowd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = make_crowd()
+    monkeypatch.setattr(ContinuousDecoder, "_admit", lambda _: 1 / 0)
+    waiting = crowd.wait_with(["waiting"])
+
+    crowd.release()
+
+    for future in (crowd.futures[0], waiting):
+        error = future.exception()
+        assert isinstance(error, TranslationFailedError)
+        assert isinstance(error.__cause__, ZeroDivisionError)
+    monkeypatch.undo()
+    assert texts_of(crowd.batcher.translate(["again"], OPTIONS, seconds=PATIENCE)) == ["AGAIN"]
+    assert crowd.translator.engine.steps == [["first"], ["again"], ["again"]]
 
 
 def test_the_queue_is_bounded_in_texts(make_crowd: Callable[..., Crowd]) -> None:
@@ -195,6 +292,24 @@ def test_past_its_deadline_a_request_gives_up_and_its_texts_are_dropped(make_cro
     assert texts_of(on_time.result()) == ["ON TIME"]
 
 
+def test_past_its_deadline_a_request_leaves_the_batch(
+    make_batcher: Callable[..., Batcher], translator: Any, pool: ThreadPoolExecutor
+) -> None:
+    batcher = make_batcher()
+    translator.may_go_on.clear()
+    late = pool.submit(batcher.translate, ["late", "too"], OPTIONS, seconds=0.2)
+    assert translator.entered.acquire(timeout=PATIENCE)
+    on_time = pool.submit(batcher.translate, ["on time"], OPTIONS, seconds=PATIENCE)
+    assert isinstance(late.exception(PATIENCE), DeadlineError)
+    until(lambda: batcher.load > 0)
+
+    translator.may_go_on.set()
+
+    assert texts_of(on_time.result(PATIENCE)) == ["ON TIME"]
+    assert translator.engine.steps == [["late", "too"], ["on time"], ["on time"]]
+    until(lambda: batcher._decoder.idle)
+
+
 def test_draining_refuses_the_new_and_answers_the_accepted(make_crowd: Callable[..., Crowd]) -> None:
     crowd = make_crowd()
     accepted = crowd.wait_with(["accepted"])
@@ -210,44 +325,53 @@ def test_draining_refuses_the_new_and_answers_the_accepted(make_crowd: Callable[
     assert not crowd.batcher.alive
 
 
+def test_a_request_that_is_still_being_prepared_is_answered_before_the_end(
+    make_batcher: Callable[..., Batcher], translator: Any, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher = make_batcher()
+    draft, entered, may_go_on = translator.draft, threading.Event(), threading.Event()
+
+    def slow(text: str, options: SearchOptions) -> Any:
+        entered.set()
+        assert may_go_on.wait(PATIENCE)
+        return draft(text, options)
+
+    monkeypatch.setattr(translator, "draft", slow)
+    accepted = pool.submit(batcher.translate, ["accepted"], OPTIONS, seconds=PATIENCE)
+    assert entered.wait(PATIENCE)
+    assert batcher.load > 0, "it has its place in the queue already"
+    assert not batcher.stop(0.0)
+
+    may_go_on.set()
+
+    assert texts_of(accepted.result(PATIENCE)) == ["ACCEPTED"]
+    assert batcher.stop(PATIENCE)
+
+
 def test_nothing_to_translate_needs_no_decoder(make_batcher: Callable[..., Batcher], translator: Any) -> None:
-    assert make_batcher().translate([], OPTIONS, seconds=PATIENCE) == []
+    batcher = make_batcher()
+    assert batcher.translate([], OPTIONS, seconds=PATIENCE) == []
+    assert texts_of(batcher.translate([" ", ""], OPTIONS, seconds=PATIENCE)) == [" ", ""]
     assert translator.calls == []
+    assert batcher.load == 0.0
 
 
 @given(
-    requests=st.lists(st.tuples(st.lists(st.text(max_size=8), min_size=1, max_size=6), st.integers(1, 2)), max_size=12),
-    batch_texts=st.integers(1, 5),
-    batch_characters=st.integers(1, 12),
+    requests=st.lists(st.tuples(st.lists(st.text(max_size=8), min_size=1, max_size=6), st.integers(1, 4)), max_size=12),
+    batch_rows=st.integers(1, 9),
 )
 def test_every_request_gets_its_own_answers_in_order(
-    requests: list[tuple[list[str], int]], batch_texts: int, batch_characters: int
+    requests: list[tuple[list[str], int]], batch_rows: int
 ) -> None:
-    class Echo:
-        lock = threading.Lock()
-
-        def translate(self, texts: Sequence[str], options: SearchOptions) -> list[Translation]:
-            assert self.lock.acquire(blocking=False), "two threads in the translator"
-            try:
-                assert len(texts) <= batch_texts
-                assert len(texts) == 1 or sum(map(len, texts)) <= batch_characters
-                return [Translation(f"{options.beam_size}:{text}", 0.0, (), (), ()) for text in texts]
-            finally:
-                self.lock.release()
-
-    batcher = Batcher(
-        Echo(),  # type: ignore[arg-type]
-        queue_texts=1_000,
-        queue_characters=10_000,
-        batch_texts=batch_texts,
-        batch_characters=batch_characters,
-    )
+    translator = CapitalsTranslator()
+    batcher = Batcher(translator, queue_texts=1_000, queue_characters=10_000, batch_rows=batch_rows)
     with ThreadPoolExecutor(len(requests) or 1) as pool:
         futures = [
             pool.submit(batcher.translate, texts, SearchOptions(beam_size=beam_size), seconds=PATIENCE)
             for texts, beam_size in requests
         ]
-        for future, (texts, beam_size) in zip(futures, requests, strict=True):
-            assert texts_of(future.result(PATIENCE)) == [f"{beam_size}:{text}" for text in texts]
+        for future, (texts, _) in zip(futures, requests, strict=True):
+            assert texts_of(future.result(PATIENCE)) == [text.upper() for text in texts]
+    assert all(len(step) <= batch_rows for step in translator.engine.steps)
     assert batcher.load == 0.0
     assert batcher.stop(PATIENCE)

@@ -1,0 +1,367 @@
+"""The CPU engine against the reference engine, against whole-number arithmetic in numpy, and against itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.engines import EOS, PAD, all_drawn, network, search, stepped
+from translator.config import SearchOptions
+from translator.engines import CPUEngine, Engine, ReferenceEngine
+from translator.engines.cpu import Precision
+from translator.engines.native_library import PRECISIONS, instruction_sets
+from translator.model import Seq2Seq
+
+needs_library = pytest.mark.skipif(not instruction_sets(), reason="the cpu engine's library is not built")
+pytestmark = needs_library
+
+SIZES = {
+    "source_vocabulary_size": 50,
+    "target_vocabulary_size": 137,
+    "embedding_size": 24,
+    "hidden_size": 40,
+    "num_layers": 2,
+}
+ALL = {"residual": True, "feed_context": True, "attention": "dot", "tie_target_embedding": True, "embedding_size": 40}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "one layer, in reading order": {"num_layers": 1, "reverse_source": False},
+    "residual, context": {"residual": True, "feed_context": True, "num_layers": 3},
+    "attention": {"attention": "dot"},
+    "tied": {"tie_target_embedding": True, "embedding_size": 40},
+    "all": ALL,
+    "whole tiles": {"embedding_size": 16, "hidden_size": 64, "target_vocabulary_size": 128},
+    "three words": {"embedding_size": 3, "hidden_size": 5, "target_vocabulary_size": 3},
+}
+FEW_NETWORKS = ["plain", "residual, context", "attention", "three words"]
+SETS = instruction_sets() or ["none"]
+
+
+@cache
+def model(name: str, scale: float = 0.5) -> Seq2Seq:
+    return network(1, scale=scale, **SIZES | NETWORKS[name])
+
+
+@lru_cache(maxsize=12)
+def cpu_engine(
+    name: str, precision: Precision, instruction_set: str | None = None, threads: int = 1, scale: float = 0.5
+) -> CPUEngine:
+    return CPUEngine(
+        model(name, scale),
+        source_eos_id=EOS,
+        target_eos_id=EOS,
+        forbidden=[PAD],
+        precision=precision,
+        threads=threads,
+        instruction_set=instruction_set,
+    )
+
+
+@cache
+def true_engine(name: str) -> ReferenceEngine:
+    """In double precision."""
+    double = network(1, scale=0.5, **SIZES | NETWORKS[name])
+    double.load_state_dict(model(name).state_dict())
+    return ReferenceEngine(double.double(), source_eos_id=EOS, target_eos_id=EOS, forbidden=[PAD])
+
+
+def examples(name: str, count: int = 16, length: int = 5) -> tuple[list[list[int]], list[list[int]]]:
+    """Sources of 0 to 8 tokens, and targets that begin with `<EOS>`."""
+    generator = np.random.default_rng(3)
+    sources = [generator.integers(3, 50, index * 5 % 9).tolist() for index in range(count)]
+    words = model(name).config.target_vocabulary_size
+    return sources, [[EOS, *generator.integers(1, words, length - 1).tolist()] for _ in range(count)]
+
+
+def all_log_probabilities(
+    engine: Engine[Any], sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+) -> npt.NDArray[np.float32]:
+    """[sources, target positions, vocabulary]"""
+    return np.stack(list(stepped(engine, sources, targets)), axis=1)
+
+
+def without_padding(log_probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    assert np.isneginf(log_probabilities[..., PAD]).all()
+    return np.delete(log_probabilities, PAD, axis=-1)
+
+
+# Largest differences of a log-probability, about twice what is found with these networks. The two narrow formats have
+# 8 bits of mantissa and 8-bit whole numbers; weights are up to 0.5 and log-probabilities spread over some 8 nats.
+LARGEST_ERRORS: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 0.03, "int8": 0.12}
+
+
+@pytest.mark.parametrize("instruction_set", SETS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_log_probabilities_are_those_of_the_reference(name: str, precision: Precision, instruction_set: str) -> None:
+    sources, targets = examples(name)
+    found = without_padding(all_log_probabilities(cpu_engine(name, precision, instruction_set), sources, targets))
+    expected = without_padding(all_log_probabilities(true_engine(name), sources, targets))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=LARGEST_ERRORS[precision])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", ["attention", "residual, context"])
+def test_long_and_empty_sentences_in_one_batch(name: str, precision: Precision) -> None:
+    generator = np.random.default_rng(8)
+    sources = [generator.integers(3, 50, length).tolist() for length in (1, 300, 0, 17, 300, 2)]
+    targets = [[EOS, 5, 7]] * len(sources)
+    found = without_padding(all_log_probabilities(cpu_engine(name, precision, threads=2), sources, targets))
+    expected = without_padding(all_log_probabilities(true_engine(name), sources, targets))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=LARGEST_ERRORS[precision])
+    for index, source in enumerate(sources):
+        alone = all_log_probabilities(cpu_engine(name, precision), [source], targets[:1])
+        assert (without_padding(alone)[0] == found[index]).all()
+
+
+class Int8Network:
+    """The int8 engine's arithmetic written out in numpy for one sentence, after its description in cpu.py: each matrix
+    row and each row of activations has a scale of its own, the largest magnitude being 127, and sums are whole numbers.
+    """
+
+    def __init__(self, model: Seq2Seq) -> None:
+        self.config = model.config
+        self.parameters = {name: tensor.detach().numpy() for name, tensor in model.named_parameters()}
+
+    def product(self, weights: npt.NDArray[np.float32], x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        scales = np.abs(weights).max(axis=1) / np.float32(127)
+        whole_weights = np.rint(weights / scales[:, None]).astype(np.int64)
+        most = np.abs(x).max()
+        if most == 0:
+            return np.zeros(len(weights), dtype=np.float32)
+        whole = np.rint(x * (np.float32(127) / most)).astype(np.int64)
+        assert np.abs(whole_weights).max() == np.abs(whole).max() == 127
+        return (whole_weights @ whole).astype(np.float32) * (most / np.float32(127)) * scales
+
+    def stack(
+        self, side: str, x: npt.NDArray[np.float32], context: npt.NDArray[np.float32] | None
+    ) -> npt.NDArray[np.float32]:
+        """Move all layers on by one position; returns the top's output."""
+        for layer in range(self.config.num_layers):
+            weight_ih, weight_hh, *biases = (
+                self.parameters[f"{side}.stack.layers.{layer}.{name}_l0"]
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            )
+            h, c = self.states[layer]
+            gates = biases[0] + biases[1]
+            if context is not None and layer == 0:
+                gates = gates + self.product(weight_ih[:, len(x) :], context)
+            i, f, g, o = np.split(gates + self.product(weight_ih[:, : len(x)], x) + self.product(weight_hh, h), 4)
+            c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+            h = np.tanh(c) / (1 + np.exp(-o))
+            self.states[layer] = h, c
+            x = h + x if self.config.residual and layer else h
+        return x
+
+    def log_probabilities(self, source: Sequence[int], target: Sequence[int]) -> npt.NDArray[np.float32]:
+        config, parameters = self.config, self.parameters
+        nothing = np.zeros(config.hidden_size, dtype=np.float32)
+        self.states = [(nothing, nothing)] * config.num_layers
+        read = [*(reversed(source) if config.reverse_source else source), EOS]
+        memory = np.stack([self.stack("encoder", parameters["encoder.embedding.weight"][t], None) for t in read])
+        output = parameters.get("decoder.output.weight", parameters["decoder.embedding.weight"])
+        found = []
+        for token in target:
+            context = memory[-1] if config.feed_context else None
+            x = self.stack("decoder", parameters["decoder.embedding.weight"][token], context)
+            if config.attention == "dot":
+                weights = np.exp(memory @ x)
+                combine = parameters["decoder.attention.combine.weight"]
+                attended = (weights / weights.sum()) @ memory
+                both = self.product(combine[:, : len(x)], attended) + self.product(combine[:, len(x) :], x)
+                x = np.tanh(both)
+            logits = parameters["decoder.output.bias"] + self.product(output, x)
+            found.append(logits - np.log(np.exp(logits.astype(np.float64)).sum()))
+        return np.stack(found)
+
+
+@pytest.mark.parametrize("instruction_set", SETS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_int8_is_its_arithmetic(name: str, instruction_set: str) -> None:
+    """All but the rounding of floats, so that every instruction set gives the same; far closer than int8 is to the
+    reference.
+    """
+    sources, targets = examples(name)
+    written_out = Int8Network(model(name))
+    expected = np.stack([written_out.log_probabilities(*pair) for pair in zip(sources, targets, strict=True)])
+    found = all_log_probabilities(cpu_engine(name, "int8", instruction_set), sources, targets)
+    np.testing.assert_allclose(without_padding(found), np.delete(expected, PAD, axis=-1), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", ["plain", "three words"])
+def test_forbidden_tokens_are_never_chosen_and_their_probability_is_lost(name: str, precision: Precision) -> None:
+    def engine(forbidden: list[int]) -> CPUEngine:
+        return CPUEngine(
+            model(name), source_eos_id=EOS, target_eos_id=EOS, forbidden=forbidden, precision=precision, threads=1
+        )
+
+    sources, targets = examples(name)
+    free = all_log_probabilities(engine([]), sources, targets)
+    np.testing.assert_allclose(np.exp(free.astype(np.float64)).sum(axis=-1), 1, rtol=1e-5)
+    forbidden = sorted(set(free.argmax(axis=-1).ravel().tolist()) - {EOS})
+    assert forbidden
+    bound = all_log_probabilities(engine(forbidden), sources, targets)
+    assert np.isneginf(bound[..., forbidden]).all()
+    assert (np.delete(bound, forbidden, axis=-1) == np.delete(free, forbidden, axis=-1)).all()
+    options = SearchOptions(beam_size=4, max_length=6)
+    for found in search(engine(forbidden), sources, options, count=4):
+        assert not {token for hypothesis in found for token in hypothesis.tokens} & set(forbidden)
+
+
+def test_narrow_formats_take_less_memory() -> None:
+    sizes = {precision: cpu_engine("plain", precision).packed_bytes for precision in PRECISIONS}
+    assert sizes["float32"] == 2 * sizes["bfloat16"] == 4 * sizes["int8"]
+
+
+SOURCES = st.lists(st.lists(st.integers(3, 49), max_size=9).map(tuple), min_size=1, max_size=18)
+
+
+def _independence(name: str, precision: Precision, examples: int) -> None:
+    """The hypotheses of sentences alone, computed by one thread, against those in a batch in any order by several."""
+
+    @settings(max_examples=examples)
+    @given(
+        SOURCES,
+        st.randoms(use_true_random=False),
+        st.integers(1, 3),
+        st.sampled_from(SETS),
+        st.sampled_from(
+            [
+                SearchOptions(beam_size=1, max_length=6),
+                SearchOptions(beam_size=4, max_length=6),
+                SearchOptions(method="sample", max_length=6, seed=4),
+            ]
+        ),
+    )
+    def check(
+        sources: list[tuple[int, ...]], order: Any, threads: int, instruction_set: str, options: SearchOptions
+    ) -> None:
+        one = cpu_engine(name, precision, instruction_set, 1, 1.0)
+        alone = {source: search(one, [source], options, length_penalty=0.6, count=2)[0] for source in sources}
+        order.shuffle(sources)
+        several = cpu_engine(name, precision, instruction_set, threads, 1.0)
+        together = search(several, sources, options, length_penalty=0.6, count=2)
+        assert together == [alone[source] for source in sources]
+
+    check()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", FEW_NETWORKS)
+def test_results_are_the_same_bit_for_bit_in_any_batch_with_any_threads(name: str, precision: Precision) -> None:
+    _independence(name, precision, examples=12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_results_are_the_same_bit_for_bit_in_many_batches(name: str, precision: Precision) -> None:
+    _independence(name, precision, examples=200)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", FEW_NETWORKS)
+def test_a_crowd_is_read_as_each_of_it_alone(name: str, precision: Precision) -> None:
+    """Few sentences are read by another way than many; both must round alike, at every number of sentences."""
+    sources, targets = examples(name, count=30, length=2)
+    for instruction_set in SETS:
+        engine = cpu_engine(name, precision, instruction_set)
+        alone = np.concatenate(
+            [all_log_probabilities(engine, [source], [target]) for source, target in zip(sources, targets, strict=True)]
+        )
+        for count in (2, 7, 12, 13, 30):
+            together = all_log_probabilities(engine, sources[:count], targets[:count])
+            assert (together == alone[:count]).all(), (instruction_set, count)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", ["residual, context", "attention"])
+@settings(max_examples=25)
+@given(st.data())
+def test_rows_go_on_as_they_would_alone(name: str, precision: Precision, data: st.DataObject) -> None:
+    """Rows come, repeat, change places and go in any order, between steps and without one; and what else the engine
+    does meanwhile leaves them alone.
+    """
+    engine = cpu_engine(name, precision)
+    histories: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    sources = st.lists(st.lists(st.integers(3, 49), max_size=6).map(tuple), min_size=1, max_size=5)
+
+    def arriving() -> tuple[Any, list[tuple[tuple[int, ...], tuple[int, ...]]]]:
+        new = data.draw(sources)
+        rows, added = engine.encode(new), [(source, ()) for source in new]
+        if data.draw(st.booleans()):
+            chosen = data.draw(st.lists(st.integers(0, len(new) - 1), min_size=1, max_size=6))
+            rows, added = engine.take(rows, np.array(chosen)), [added[index] for index in chosen]
+        return rows, added
+
+    rows, histories = arriving()
+    for action in data.draw(st.lists(st.sampled_from(["step", "step", "take", "append"]), max_size=10)) + ["step"]:
+        if action == "append":
+            others, added = arriving()
+            rows, histories = engine.append(rows, others), histories + added
+        elif action == "take":
+            last = len(histories) - 1
+            chosen = data.draw(st.lists(st.integers(0, last), max_size=8)) if last >= 0 else []
+            rows, histories = engine.take(rows, np.array(chosen, dtype=np.int64)), [histories[i] for i in chosen]
+        elif histories:
+            tokens = data.draw(st.lists(st.integers(1, 136), min_size=len(histories), max_size=len(histories)))
+            histories = [(s, (*target, token)) for (s, target), token in zip(histories, tokens, strict=True)]
+            found, rows = _one_step(engine, rows, tokens)
+            for (source, target), log_probabilities_V in zip(histories, found, strict=True):
+                expected = all_log_probabilities(engine, [source], [target])[0, -1]
+                assert (log_probabilities_V == expected).all()
+
+
+def _one_step(engine: CPUEngine, rows: Any, tokens: Sequence[int]) -> tuple[npt.NDArray[np.float32], Any]:
+    beams = all_drawn(np.array(tokens), np.zeros(len(tokens), dtype=np.float32))
+    extensions, rows = engine.step(rows, beams)
+    return extensions.log_probabilities_DV, rows
+
+
+FORK = """
+import os, sys
+sys.path.insert(0, {root!r})
+from tests.engines import EOS, network, search
+from translator.config import SearchOptions
+from translator.engines import CPUEngine
+
+engine = CPUEngine(network(1), source_eos_id=EOS, target_eos_id=EOS, threads=3)
+
+def run():
+    return search(engine, [[3, 4, 5], [6]], SearchOptions(max_length=8))
+
+before = run()
+child = os.fork()
+if child == 0:
+    if {child_uses_it}:
+        assert run() == before
+        assert run() == before
+    sys.exit(7)
+if {parent_goes_on}:
+    assert run() == before
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert run() == before
+print("done")
+"""
+
+
+@pytest.mark.parametrize("child_uses_it", [True, False])
+@pytest.mark.parametrize("parent_goes_on", [True, False])
+def test_after_a_fork_both_go_on_and_the_child_ends(child_uses_it: bool, parent_goes_on: bool) -> None:
+    root = str(Path(__file__).parents[2])
+    code = FORK.format(root=root, child_uses_it=child_uses_it, parent_goes_on=parent_goes_on)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert result.stdout == "done\n", result.stderr
+    assert result.returncode == 0
