@@ -9,10 +9,12 @@ import pytest
 
 from training.evaluation import evaluate_translator
 from translator import SearchOptions, Translator
+from translator.engines.native_library import instruction_sets
 from translator.pipeline import SHIPPED_MODELS
 
 TEST_SET = Path(__file__).parents[3] / "shared" / "corpora" / "tatoeba-en-fr"
 needs_test_set = pytest.mark.skipif(not (TEST_SET / "test.en").is_file(), reason="needs the corpus tatoeba-en-fr")
+needs_library = pytest.mark.skipif(not instruction_sets(), reason="the cpu engine's library is not built")
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +59,31 @@ def _same_alone_and_together(translator: Translator, sentences: list[str]) -> No
     assert [translator.translate(sentence, options).text for sentence in sentences] == together
 
 
+def _assert_engines_agree(sentences: list[str]) -> None:
+    """Rounding to 8 bits may turn a near decision: at most one sentence in 20, and for the better as often as not."""
+    quick, exact = (Translator.load("en-fr", engine=name).translate(sentences) for name in ("cpu", "cpu-float32"))
+    pairs = list(zip(quick, exact, strict=True))
+    assert sum(one.text == other.text for one, other in pairs) >= 0.95 * len(pairs)
+    assert sum(one.score - other.score for one, other in pairs) / len(pairs) == pytest.approx(0, abs=0.01)
+
+
 @needs_test_set
 def test_real_sentences_translate_the_same_alone_and_in_any_batch(translator: Translator) -> None:
     _same_alone_and_together(translator, _lines("test.en")[:150])
+
+
+@needs_test_set
+@needs_library
+def test_int8_says_nearly_what_float32_says() -> None:
+    _assert_engines_agree(_lines("test.en")[:150])
+
+
+@needs_test_set
+@needs_library
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_int8_says_nearly_what_float32_says_in_2000_sentences() -> None:
+    _assert_engines_agree(_lines("test.en"))
 
 
 @needs_test_set

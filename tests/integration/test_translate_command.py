@@ -15,12 +15,24 @@ from click.testing import CliRunner
 
 from translator import SearchOptions, Translator
 from translator.__main__ import main
+from translator.engines import ENGINES
+from translator.engines.native_library import instruction_sets
 
 COMMAND = [sys.executable, "-m", "translator"]
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
 
 
-def run(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*COMMAND, *map(str, arguments)], input=stdin, capture_output=True, timeout=120, check=False)
+def run(
+    *arguments: str | Path, stdin: bytes = b"", environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        env=os.environ | (environment or {}),
+        timeout=120,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +146,28 @@ def test_bad_options_are_usage_errors(tiny_model_directory: Path, options: list[
     assert result.stdout == b""
 
 
+@pytest.mark.parametrize("engine", ["reference", "cpu-float32"])
+def test_another_engine_says_the_same(engine: str) -> None:
+    if engine != "reference" and not instruction_sets():
+        pytest.skip("the cpu engine's library is not built")
+    source, expected = ((GOLDEN / name).read_bytes() for name in ("source.txt", "target.txt"))
+    named = run("translate", "--model", GOLDEN / "model", stdin=source, environment={"ENGINE": engine})
+    assert (named.returncode, named.stderr.decode()) == (0, "")
+    by_default = invoke("translate", "--model", GOLDEN / "model", stdin=source)
+    by_option = invoke("translate", "--model", GOLDEN / "model", "--engine", engine, stdin=source)
+    assert named.stdout == by_option.stdout == by_default.stdout == expected
+
+
+def test_an_engine_that_there_is_not_is_refused(tiny_model_directory: Path) -> None:
+    message = "there is no engine nonsense; choose one of auto, reference, cpu"
+    result = run("translate", "--model", tiny_model_directory, stdin=b"x\n", environment={"ENGINE": "nonsense"})
+    assert_one_line_error(result, message)
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == b""
+    option = invoke("translate", "--model", tiny_model_directory, "--engine", "nonsense", stdin=b"x\n")
+    assert_one_line_error(option, message)
+
+
 def test_a_reader_that_leaves_ends_it_quietly(tiny_model_directory: Path) -> None:
     with subprocess.Popen(
         [*COMMAND, "translate", "--model", str(tiny_model_directory), "--beam-size", "1"],
@@ -195,6 +229,20 @@ def test_inspect_prints_the_card(tiny_model_directory: Path) -> None:
     document = json.loads(invoke("inspect", "--json", tiny_model_directory).stdout)
     assert document["card"]["length_penalty"] == 0.6
     assert document["model"]["num_layers"] == 2
+
+
+def test_inspect_says_how_it_is_computed_here(
+    tiny_model_directory: Path, translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    table = invoke("inspect", tiny_model_directory).stdout.decode()
+    for part in (translator.engine.describe(), *ENGINES, *instruction_sets()):
+        assert part in table
+    document = json.loads(invoke("inspect", "--json", tiny_model_directory).stdout)
+    assert document["engine"] == translator.engine.describe()
+    monkeypatch.setenv("ENGINE", "reference")
+    document = json.loads(invoke("inspect", "--json", tiny_model_directory).stdout)
+    assert document["engine"].startswith("reference, float32, cpu")
 
 
 def test_help_does_not_load_the_model_library() -> None:

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,7 @@ from service.application import create_app
 from service.settings import PREFIX, Settings, load_settings
 from service.state import service_of
 from translator.card import Card
-from translator.config import ModelConfig, SearchOptions
-from translator.pipeline import Translation
+from translator.config import ModelConfig
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
@@ -26,14 +24,17 @@ UNIT = DEPLOY / "seq2seq-translator.service"
 DOCUMENTS = [*sorted(path for path in DEPLOY.iterdir() if path.is_file()), REPOSITORY / "README.md"]
 
 
+class FakeEngine:
+    def describe(self) -> str:
+        return "nothing at all"
+
+
 class FakeTranslator:
     """Enough for the routes to be there; it is never asked to translate."""
 
     card = Card(name="fake", source_language="en", target_language="fr")
     model_config = ModelConfig(source_vocabulary_size=3, target_vocabulary_size=3)
-
-    def translate(self, texts: Sequence[str], options: SearchOptions, /) -> list[Translation]:
-        raise AssertionError("a probe asked for a translation")
+    engine = FakeEngine()
 
 
 def dockerfile_environment() -> dict[str, str]:

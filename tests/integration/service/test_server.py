@@ -75,6 +75,14 @@ def test_information(server: Any) -> None:
     assert requests.get(server.url + "/frontend/settings").json()["charLimit"] == 5_000
 
 
+def test_the_engine_can_be_chosen(start_server: Callable[..., Any], tiny_model_directory: Path) -> None:
+    server = start_server(TRANSLATE_ENGINE="reference")
+    translator = Translator.load(tiny_model_directory, engine="reference")
+    assert requests.get(server.url + "/model").json()["engine"] == translator.engine.describe()
+    answer = requests.post(server.url + "/translate", json=GOOD)
+    assert answer.json()["translatedText"] == translator.translate(GOOD["q"]).text
+
+
 def raw(port: int, request: bytes) -> tuple[int, dict[str, Any]]:
     """Send bytes as they are; the status and the JSON of the answer."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
@@ -185,8 +193,9 @@ def test_a_body_that_never_ends_is_cut_off(start_server: Callable[..., Any]) -> 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
 def test_accepted_work_is_answered_before_the_end(start_server: Callable[..., Any], how: str) -> None:
-    server = start_server(TRANSLATE_QUEUE_TEXTS="100", TRANSLATE_BATCH_TEXTS="1", **AMPLE_TIME)
-    texts = [f"The children number {number} are playing in the garden near the old bridge." for number in range(100)]
+    server = start_server(TRANSLATE_QUEUE_TEXTS="100", TRANSLATE_BATCH_ROWS="1", **AMPLE_TIME)
+    sentence = "The children number {} are playing in the garden near the old bridge."
+    texts = [" ".join(sentence.format(f"{number} {part}") for part in "abcd") for number in range(100)]
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(requests.post, server.url + "/translate", json={**GOOD, "q": texts, "beam_size": 12})
         until(lambda: requests.get(server.url + "/ready").status_code == 503)

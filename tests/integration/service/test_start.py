@@ -37,6 +37,12 @@ def test_a_damaged_model(run: Run, tmp_path: Path, tiny_model_directory: Path, f
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_no_such_engine(run: Run, tiny_model_directory: Path) -> None:
+    result = run("--model", str(tiny_model_directory), "--port", "0", ENGINE="steam")
+    assert_refused(result, "Error: there is no engine steam; choose one of auto, reference")
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_a_port_in_use(run: Run, tiny_model_directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

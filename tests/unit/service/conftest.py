@@ -1,130 +1,18 @@
-"""A translator whose answers are known: it writes in capitals."""
+"""Applications around a translator that writes in capitals."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import torch
 from flask import Flask
 from flask.testing import FlaskClient
 
 from service.application import create_app
 from service.settings import Settings
 from service.state import service_of
-from translator.card import Card, Score
-from translator.config import ModelConfig, SearchOptions
-from translator.engines import Beams, Extensions
-from translator.engines.selection import best_extensions
-from translator.pipeline import Draft
-from translator.search import Hypothesis, Query
-from translator.segmentation import Segments
-from translator.translation import Alternative, SentenceTranslation, Translation
-
-PATIENCE = 30.0
-
-
-class CopyingEngine:
-    """Says a sentence again. Its vocabulary is the sentences themselves: each is one token, and takes two steps.
-
-    Can be held back in a step, and fails on reading sentences that contain 'fail'. Notes what it read together, and
-    what was in the batch at each step.
-    """
-
-    eos_id = 0
-
-    def __init__(self) -> None:
-        self.sentences = [""]
-        self.calls: list[list[str]] = []
-        self.steps: list[list[str]] = []
-        self.entered = threading.Semaphore(0)
-        self.may_go_on = threading.Event()
-        self.may_go_on.set()
-        self._one_thread = threading.Lock()
-        self._numbering = threading.Lock()
-
-    @property
-    def vocabulary_size(self) -> int:
-        return len(self.sentences)
-
-    def number(self, sentence: str) -> int:
-        with self._numbering:
-            self.sentences.append(sentence)
-            return len(self.sentences) - 1
-
-    def encode(self, sources: Sequence[Sequence[int]]) -> list[int]:
-        read = [self.sentences[source[0]] for source in sources]
-        self.calls.append(read)
-        if any("fail" in sentence for sentence in read):
-            raise ValueError("the secret text is " + read[0])
-        return [source[0] for source in sources]
-
-    def step(self, rows: list[int], beams: Beams) -> tuple[Extensions, list[int]]:
-        assert self._one_thread.acquire(blocking=False), "two threads in the engine"
-        try:
-            self.steps.append([self.sentences[row] for row in rows])
-            self.entered.release()
-            assert self.may_go_on.wait(PATIENCE)
-            scores_RV = torch.full((len(rows), self.vocabulary_size), -torch.inf)
-            for index, (row, token) in enumerate(zip(rows, beams.tokens_R.tolist(), strict=True)):
-                scores_RV[index, row if token == self.eos_id else self.eos_id] = 0.0
-            return best_extensions(scores_RV, beams, self.eos_id), rows
-        finally:
-            self._one_thread.release()
-
-    def take(self, rows: list[int], indices: Any) -> list[int]:
-        return [rows[index] for index in indices.tolist()]
-
-    def append(self, rows: list[int], others: list[int]) -> list[int]:
-        return rows + others
-
-    def describe(self) -> str:
-        return "capitals, by hand"
-
-
-class CapitalsTranslator:
-    """Translates by writing in capitals; every line that is not blank is a sentence."""
-
-    def __init__(self) -> None:
-        self.card = Card(
-            name="capitals",
-            source_language="en",
-            target_language="fr",
-            intended_use="tests <b>only</b>.",
-            not_for="translating.",
-            scores=[Score(test_set="the test set", metric="BLEU", value=12.34, signature="nrefs:1")],
-            examples=["Where is the station?", "It's raining."],
-        )
-        self.model_config = ModelConfig(source_vocabulary_size=10, target_vocabulary_size=10)
-        self.engine = CopyingEngine()
-        self.calls = self.engine.calls
-        self.entered = self.engine.entered
-        self.may_go_on = self.engine.may_go_on
-        self.options: list[SearchOptions] = []
-
-    def draft(self, text: str, options: SearchOptions) -> Draft:
-        self.options.append(options)
-        sentences = tuple(dict.fromkeys(line for line in text.split("\n") if line.strip()))
-        return Draft(
-            segments=Segments.of(text, language="en", split_sentences=False),
-            cut={},
-            wanted=options.alternatives + 1,
-            sentences=sentences,
-            queries=tuple(Query((self.engine.number(sentence),), options) for sentence in sentences),
-            places=(),
-        )
-
-    def finish(self, draft: Draft, found: Sequence[Sequence[Hypothesis]]) -> Translation:
-        said = ["".join(self.engine.sentences[token] for token in best.tokens) for best, *_ in found]
-        text = draft.segments.text
-        translated = dict(zip(draft.sentences, said, strict=True))
-        capitals = "\n".join(translated.get(line, line) for line in text.split("\n")).upper()
-        alternatives = tuple(Alternative(f"{capitals} {rank}", -1.0 - rank, -2.0) for rank in range(1, draft.wanted))
-        span = SentenceTranslation(0, len(text), 0, len(capitals), text, capitals, -0.5, -0.5, alternatives, ())
-        warnings = ("unknown: 1 of 3 source tokens are not in the vocabulary",) if "unheard" in text else ()
-        return Translation(capitals, -0.5, alternatives, warnings, (span,))
+from tests.unit.service.capitals import PATIENCE, CapitalsTranslator
 
 
 @pytest.fixture

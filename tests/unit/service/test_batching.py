@@ -12,12 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.batching import Batcher, DrainingError, QueueFullError, TranslationFailedError
-from tests.unit.service.conftest import CapitalsTranslator
+from tests.unit.service.capitals import PATIENCE, CapitalsTranslator
 from translator.config import SearchOptions
 from translator.decoder import ContinuousDecoder, DeadlineError
 from translator.pipeline import Translation
 
-PATIENCE = 30.0
 OPTIONS = SearchOptions()
 GREEDY = SearchOptions(beam_size=1)
 
@@ -360,9 +359,7 @@ def test_nothing_to_translate_needs_no_decoder(make_batcher: Callable[..., Batch
     requests=st.lists(st.tuples(st.lists(st.text(max_size=8), min_size=1, max_size=6), st.integers(1, 4)), max_size=12),
     batch_rows=st.integers(1, 9),
 )
-def test_every_request_gets_its_own_answers_in_order(
-    requests: list[tuple[list[str], int]], batch_rows: int
-) -> None:
+def test_every_request_gets_its_own_answers_in_order(requests: list[tuple[list[str], int]], batch_rows: int) -> None:
     translator = CapitalsTranslator()
     batcher = Batcher(translator, queue_texts=1_000, queue_characters=10_000, batch_rows=batch_rows)
     with ThreadPoolExecutor(len(requests) or 1) as pool:

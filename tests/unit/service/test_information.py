@@ -40,6 +40,7 @@ def test_the_model_card(client: FlaskClient) -> None:
     assert card["scores"][0]["value"] == 12.34
     assert card["scores"][0]["signature"] == "nrefs:1"
     assert card["config"]["num_layers"] == 4
+    assert card["engine"] == "capitals, by hand"
 
 
 def test_ready_only_after_the_warm_up(client: FlaskClient, translator: Any) -> None:

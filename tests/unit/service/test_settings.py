@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from service.settings import PREFIX, Settings, SettingsError, load_settings
+from translator.decoder import MAX_ROWS
+from translator.engines import ENGINES
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +36,8 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("TRANSLATE_WORKERS", "0", "TRANSLATE_WORKERS=0"),
         ("TRANSLATE_DEADLINE_SECONDS", "nan", "TRANSLATE_DEADLINE_SECONDS"),
         ("TRANSLATE_LOG_FORMAT", "xml", "'auto', 'json' or 'console'"),
+        ("TRANSLATE_ENGINE", "steam", "TRANSLATE_ENGINE=steam: Input should be 'auto', 'reference', 'cpu'"),
+        ("TRANSLATE_BATCH_ROWS", "0", "TRANSLATE_BATCH_ROWS=0"),
         ("TRANSLATE_QUEUE_TEXTS", "5", "TRANSLATE_QUEUE_TEXTS .5. must be at least TRANSLATE_TEXTS_PER_REQUEST"),
         ("TRANSLATE_CHARACTERS_PER_TEXT", "60000", "TRANSLATE_CHARACTERS_PER_REQUEST"),
     ],
@@ -57,6 +63,12 @@ def test_every_setting_is_described_and_can_be_read_back(monkeypatch: pytest.Mon
             monkeypatch.setenv(*line.split("=", 1))
     assert load_settings({}) == load_settings({"port": 1234, "model": "some/where"})
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_translator_s_own_values_are_those_of_the_settings() -> None:
+    """They are written out in the settings, because `--help` does not wait for torch."""
+    assert get_args(Settings.model_fields["engine"].annotation) == tuple(ENGINES)
+    assert Settings().batch_rows == MAX_ROWS
 
 
 def test_the_cores_are_shared_out_among_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ namespace ISA {
 
 constexpr float kNone = -std::numeric_limits<float>::infinity();
 
-// The largest numbers seen so far, largest first; of equal ones the first seen. `values` begins filled with -inf.
+// The largest numbers seen so far, largest first; of equal ones those of lower tokens, in whatever order they are offered.
+// `values` begins filled with -inf.
 class BestOf {
  public:
   BestOf(float* values, int32_t* tokens, int count) : values_(values), tokens_(tokens), count_(count) {}
@@ -21,9 +22,9 @@ class BestOf {
   float least() const { return values_[count_ - 1]; }
 
   void offer(float value, int32_t token) {
-    if (!(value > least())) return;
     int place = count_ - 1;
-    for (; place > 0 && value > values_[place - 1]; --place) {
+    if (!better(value, token, place)) return;
+    for (; place > 0 && better(value, token, place - 1); --place) {
       values_[place] = values_[place - 1];
       tokens_[place] = tokens_[place - 1];
     }
@@ -32,6 +33,10 @@ class BestOf {
   }
 
  private:
+  bool better(float value, int32_t token, int place) const {
+    return value > values_[place] || (value == values_[place] && value > kNone && token < tokens_[place]);
+  }
+
   float* values_;
   int32_t* tokens_;
   int count_;

@@ -24,6 +24,7 @@ namespace ISA {
 constexpr int kAmpleRows = 12;
 constexpr int kRowsAhead = 48;
 
+// Rows that a thread has to itself.
 struct Share {
   int first, last;
   Share(int count, int thread, int threads)
@@ -123,14 +124,22 @@ class NetworkOf final : public ::Network {
     float* hidden;  // [rows, cells]
   };
 
-  void run_tiles(const Pass& pass, int thread) const {
-    const Share share(pass.layer->weights.tiles, thread, pool_.threads());
-    for (int tile = share.first; tile < share.last; ++tile) {
+  // Call `work(tile)` for tiles that no other thread has.
+  template <class Work>
+  void claim_tiles(int tiles, int rows, const Work& work) {
+    // With few rows a tile takes a fraction of a microsecond, which claiming must not double.
+    const int count = rows < 32 ? std::max(1, tiles / (4 * pool_.threads())) : 1;
+    for (int first; (first = pool_.claim(count)) < tiles;)
+      for (int tile = first; tile < std::min(first + count, tiles); ++tile) work(tile);
+  }
+
+  void run_tiles(const Pass& pass) {
+    claim_tiles(pass.layer->weights.tiles, pass.rows, [&](int tile) {
       for (int piece = 0; piece < kPieces; ++piece) {
         const int column = tile * kColumns + piece * kWidth, cell = tile * kGroupColumns + piece * kWidth;
         in_blocks(pass.rows, [&](auto size, int first) { gates<decltype(size)::value>(pass, tile, piece, column, cell, first); });
       }
-    }
+    });
   }
 
   // The LSTM cell of Graves 2013 without peepholes, as in torch.nn.LSTM.
@@ -159,9 +168,8 @@ class NetworkOf final : public ::Network {
 
   // out[row][column] = records · matrix, or its hyperbolic tangent.
   void run_product(const Matrix<P>& matrix, int rows, std::vector<const uint8_t* const*> segments, float* const* out,
-                   int thread, bool tanh) const {
-    const Share share(matrix.tiles, thread, pool_.threads());
-    for (int tile = share.first; tile < share.last; ++tile)
+                   bool tanh) {
+    claim_tiles(matrix.tiles, rows, [&](int tile) {
       for (int piece = 0; piece < kPieces; ++piece)
         in_blocks(rows, [&](auto size, int first) {
           constexpr int M = decltype(size)::value;
@@ -174,6 +182,7 @@ class NetworkOf final : public ::Network {
               store(out[first + m] + tile * kColumns + g * kGroupColumns + piece * kWidth,
                     tanh ? hyperbolic_tangent(sums[m][g]) : sums[m][g]);
         });
+    });
   }
 
   void embed(const float* table, int64_t token, uint8_t* record) const {
@@ -283,13 +292,13 @@ void NetworkOf<P>::encode(int sentences, const int32_t* lengths, const int64_t* 
           ahead_from = ahead_until = t;
           while (ahead_until < longest && offset[ahead_until + 1] - offset[t] <= kRowsAhead) ++ahead_until;
           run_product(layer.weights, offset[ahead_until] - offset[t], {inputs_.data() + offset[t]}, rows_out_.data(),
-                      thread, false);
+                      false);
           pool_.meet();
         }
         Pass pass{&layer, active[t], ahead ? nullptr : inputs_.data() + offset[t], recurrent[l].data(),
                   ahead ? ahead_rows_.data() + (offset[t] - offset[ahead_from]) : nullptr, cells[l].data(),
                   cells[l].data(), hidden_.floats()};
-        run_tiles(pass, thread);
+        run_tiles(pass);
         pool_.meet();
         const Share rows(active[t], thread, threads);
         for (int row = rows.first; row < rows.last; ++row) {
@@ -313,7 +322,7 @@ void NetworkOf<P>::encode(int sentences, const int32_t* lengths, const int64_t* 
         }
       }
       pool_.meet();
-      run_product(context_, sentences, {recurrent_.data()}, cells_out_.data(), thread, false);
+      run_product(context_, sentences, {recurrent_.data()}, cells_out_.data(), false);
     }
   });
 }
@@ -390,7 +399,7 @@ void NetworkOf<P>::step(const Step& step) {
       const size_t at = static_cast<size_t>(l) * R;
       run_tiles(Pass{&decoder_[l], R, inputs_.data(), recurrent_.data() + at,
                      l == 0 && shape_.feed_context ? ahead_rows_.data() : nullptr, cells_in_.data() + at,
-                     cells_out_.data() + at, hidden_.floats()}, thread);
+                     cells_out_.data() + at, hidden_.floats()});
       pool_.meet();
       for (int r = mine.first; r < mine.last; ++r)
         pass_on(l, hidden_.floats() + static_cast<size_t>(cells_) * r, x_.floats() + static_cast<size_t>(cells_) * r,
@@ -406,7 +415,7 @@ void NetworkOf<P>::step(const Step& step) {
         P::store_record(attended_records_.get() + record_ * r, attended, cells_);
       }
       pool_.meet();
-      run_product(combine_, R, {attended_rows_.data(), inputs_.data()}, rows_out_.data(), thread, true);
+      run_product(combine_, R, {attended_rows_.data(), inputs_.data()}, rows_out_.data(), true);
       pool_.meet();
       for (int r = mine.first; r < mine.last; ++r)
         P::store_record(x_records_.get() + input_record_ * r, rows_out_[r], cells_);
@@ -426,8 +435,7 @@ void NetworkOf<P>::project(const Step& step, int thread) {
   int32_t* tokens = reinterpret_cast<int32_t*>(best_tokens_.get()) + static_cast<size_t>(thread) * R * C;
   std::fill(values, values + static_cast<size_t>(R) * C, kNone);
   std::fill(tokens, tokens + static_cast<size_t>(R) * C, 0);
-  const Share share(tiles, thread, threads);
-  for (int tile = share.first; tile < share.last; ++tile) {
+  claim_tiles(tiles, R, [&](int tile) {
     in_blocks(R, [&](auto size, int first) {
       constexpr int M = decltype(size)::value;
       alignas(64) float logits[M][kColumns];
@@ -466,7 +474,7 @@ void NetworkOf<P>::project(const Step& step, int thread) {
         }
       }
     });
-  }
+  });
   pool_.meet();
   const Share mine(R, thread, threads);
   for (int row = mine.first; row < mine.last; ++row) {

@@ -1,12 +1,12 @@
 // A few threads that work on one job together and meet at barriers. Compiled into every instruction set's part, but free
 // of vectors.
 //
-// A decoder step takes some 100 µs and has a dozen barriers, so threads wait for one another by spinning. Between two
-// jobs a thread spins no longer than the search needs between two steps, then it sleeps.
+// A decoder step takes some 100 µs and has a dozen barriers, so threads wait for one another by spinning; but not for
+// long, because the other thread may have lost its core to another program, and gets this one when this one sleeps. For
+// the same reason work is claimed piece by piece: who is slowed down takes less of it.
 #pragma once
 
 #include <pthread.h>
-#include <sched.h>
 
 #include <atomic>
 #include <chrono>
@@ -54,7 +54,10 @@ class Crew {
   // Run `job(thread)` in every thread, this one included; returns when all are done. One caller at a time.
   template <class Job>
   void run(const Job& job) {
-    if (threads_ == 1) return job(0);
+    if (threads_ == 1) {
+      job(0);
+      return meet();
+    }
     job_ = [&job](int thread) { job(thread); };
     jobs_.fetch_add(1, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) {
@@ -65,23 +68,36 @@ class Crew {
     meet();
   }
 
+  // The number of the first of `count` pieces of work that nobody has claimed since the last barrier.
+  int claim(int count) { return claimed_.fetch_add(count, std::memory_order_relaxed); }
+
   // Wait until every thread of the job is here.
   void meet() {
-    if (threads_ == 1) return;
+    if (threads_ == 1) {
+      claimed_.store(0, std::memory_order_relaxed);
+      return;
+    }
     const uint32_t round = round_.load(std::memory_order_relaxed);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
       arrived_.store(0, std::memory_order_relaxed);
+      claimed_.store(0, std::memory_order_relaxed);
       round_.store(round + 1, std::memory_order_release);
+      round_.notify_all();
       return;
     }
-    for (int turns = 0; round_.load(std::memory_order_acquire) == round;) {
-      // The other thread may not be running at all, where more threads than cores want to: then its core is needed.
-      if (++turns < kPatience) rest(); else sched_yield();
+    const auto start = std::chrono::steady_clock::now();
+    for (int turns = 0; round_.load(std::memory_order_acquire) == round; ++turns) {
+      rest();
+      if (turns % 64 == 63 && std::chrono::steady_clock::now() - start > kPatience) {
+        round_.wait(round, std::memory_order_acquire);
+        return;
+      }
     }
   }
 
  private:
-  static constexpr int kPatience = 20000;
+  static constexpr std::chrono::microseconds kPatience{100};
+  static constexpr std::chrono::microseconds kJobPatience{200};  // longer than the search needs between two steps
 
   void work(int thread) {
     uint64_t done = 0;
@@ -98,7 +114,7 @@ class Crew {
     const auto start = std::chrono::steady_clock::now();
     for (int turns = 0; jobs_.load(std::memory_order_acquire) == done; ++turns) {
       rest();
-      if (turns % 64 == 63 && std::chrono::steady_clock::now() - start > std::chrono::microseconds(200)) {
+      if (turns % 64 == 63 && std::chrono::steady_clock::now() - start > kJobPatience) {
         std::unique_lock<std::mutex> lock(mutex_);
         sleepers_.fetch_add(1, std::memory_order_seq_cst);
         wake_.wait(lock, [&] { return jobs_.load(std::memory_order_seq_cst) != done; });
@@ -117,6 +133,7 @@ class Crew {
   alignas(64) std::atomic<uint64_t> jobs_{0};
   alignas(64) std::atomic<int> sleepers_{0};
   alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<int> claimed_{0};
   alignas(64) std::atomic<uint32_t> round_{0};
 };
 
@@ -144,6 +161,7 @@ class Pool {
     crew_->run(job);
   }
 
+  int claim(int count) { return crew_->claim(count); }
   void meet() { crew_->meet(); }
 
  private:
