@@ -24,6 +24,7 @@ from translator.engines import Engine, make_engine
 from translator.search import Hypothesis, Query
 from translator.segmentation import Segments
 from translator.translation import Alternative, SentenceTranslation, Translation
+from translator.vocabulary import Vocabulary
 
 SHIPPED_MODELS = Path(__file__).parent / "pretrained"
 
@@ -57,6 +58,17 @@ class _Decoded:
 
     def candidate(self, rank: int) -> Alternative:
         return self.candidates[rank if rank < len(self.candidates) else 0]
+
+
+class _Encoded(dict[str, list[int]]):
+    """The subwords of sentences, found once for each."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+
+    def __missing__(self, sentence: str) -> list[int]:
+        self[sentence] = self._vocabulary.encode(sentence)
+        return self[sentence]
 
 
 class Translator:
@@ -206,11 +218,12 @@ class Translator:
         count = options.alternatives + 1
         if options.method == "beam" and options.alternatives:
             count = max(count, options.beam_size)  # some to spare, for those that differ only in their subwords
-        divided = [self._segment(text, split_sentences) for text in texts]
-        distinct = {_normalised(sentence) for segments, _ in divided for sentence in segments.sentences}
-        encoded = dict(zip(distinct, self._source_vocabulary.encode_batch(list(distinct)), strict=True))
+        encoded = _Encoded(self._source_vocabulary)
         drafts = []
-        for segments, cut in divided:
+        for text in texts:
+            segments, cut = Segments.of(
+                text, language=self.card.source_language, split_sentences=split_sentences
+            ).divide(self.longest_source, lambda sentence: len(encoded[_normalised(sentence)]))
             number_of: dict[str, int] = {}
             places = [number_of.setdefault(_normalised(text), len(number_of)) for text in segments.sentences]
             queries = [Query(tuple(encoded[sentence]), options, length_penalty, count) for sentence in number_of]
@@ -218,12 +231,6 @@ class Translator:
                 Draft(segments, cut, options.alternatives + 1, tuple(number_of), tuple(queries), tuple(places))
             )
         return drafts
-
-    def _segment(self, text: str, split_sentences: bool) -> tuple[Segments, dict[int, int]]:
-        segments = Segments.of(text, language=self.card.source_language, split_sentences=split_sentences)
-        return segments.divide(
-            self.longest_source, lambda sentence: len(self._source_vocabulary.encode(_normalised(sentence)))
-        )
 
     def finish(self, draft: Draft, found: Sequence[Sequence[Hypothesis]]) -> Translation:
         """The translation, from the hypotheses of each of `draft.queries`, best first and at least one."""
