@@ -8,11 +8,15 @@ from typing import Any
 
 from translator.engines.base import Beams, Engine, Extensions
 from translator.engines.cpu import CPUEngine, Precision
+from translator.engines.cuda import CUDAEngine
 from translator.engines.native_library import instruction_sets
 from translator.engines.reference import ReferenceEngine
 from translator.model import Seq2Seq
 
-__all__ = ["ENGINES", "Beams", "CPUEngine", "Engine", "Extensions", "ReferenceEngine", "best_engine", "make_engine"]
+__all__ = [
+    "ENGINES", "Beams", "CPUEngine", "CUDAEngine", "Engine", "Extensions", "ReferenceEngine", "best_engine",
+    "make_engine",
+]  # fmt: skip
 
 ENGINES = {
     "auto": "the best one for the device and the processor",
@@ -20,6 +24,7 @@ ENGINES = {
     "cpu": "packed 8-bit weights, the fastest on a processor",
     "cpu-bfloat16": "packed bfloat16 weights",
     "cpu-float32": "packed float32 weights",
+    "cuda": "bfloat16 on an NVIDIA GPU, with CUDA graphs",
 }
 """Names of engines, and what they are."""
 
@@ -52,6 +57,10 @@ def make_engine(
             forbidden=forbidden,
             precision=_CPU_PRECISIONS[name],
         )
+    if name == "cuda":
+        if device != "cuda":
+            raise ValueError(f"engine cuda computes on an NVIDIA GPU, and the model is on {device}")
+        return CUDAEngine(model, source_eos_id=source_eos_id, target_eos_id=target_eos_id, forbidden=forbidden)
     return ReferenceEngine(model, source_eos_id=source_eos_id, target_eos_id=target_eos_id, forbidden=forbidden)
 
 
@@ -60,4 +69,6 @@ def best_engine(device: str, *, full_precision: bool = False) -> str:
     # Without vector instructions of its own the library is slower than PyTorch.
     if device == "cpu" and instruction_sets()[:1] not in ([], ["portable"]):
         return "cpu-float32" if full_precision else "cpu"
+    if device == "cuda" and not full_precision:
+        return "cuda"
     return "reference"

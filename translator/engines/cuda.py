@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from translator.engines.base import Beams, Extensions, Integers
 from translator.engines.cuda_plan import Plan, Shape, padded_rows
-from translator.engines.cuda_states import Buffers, CUDARows, Store
+from translator.engines.cuda_states import Buffers, CUDARows, Room, Store
 from translator.model import Seq2Seq
 
 # Room in the buffers at first.
@@ -119,7 +119,7 @@ class CUDAEngine:
         """See `Engine.step`."""
         count, store = len(rows.places_R), rows.store
         shape = Shape.of(beams, int(rows.lengths_R.max(initial=0)))
-        self._bring_home(rows, shape.rows - count, 0)
+        self._bring_home(rows, Room(fewest_rows=shape.rows))
         plan = self._plan(shape)
         plan.send(beams, rows.places_R, rows.starts_R, rows.lengths_R)
         self._run(plan)
@@ -136,7 +136,7 @@ class CUDAEngine:
     def append(self, rows: CUDARows, others: CUDARows) -> CUDARows:
         """See `Engine.append`. The states of `others` are written behind those that stand in the buffers."""
         store, added = rows.store, others.store
-        self._bring_home(rows, added.used, added.positions)
+        self._bring_home(rows, Room(added.used, added.positions))
         self._buffers.write(added, store.used, store.positions)
         appended = CUDARows(
             store,
@@ -167,14 +167,14 @@ class CUDAEngine:
         self._plans: dict[Shape, Plan] = {}
         self._pool = torch.cuda.graph_pool_handle() if self._side_stream is not None else None
 
-    def _bring_home(self, rows: CUDARows, more_rows: int, more_positions: int) -> None:
+    def _bring_home(self, rows: CUDARows, room: Room) -> None:
         """See that the rows stand in the buffers, and that there is room for more."""
-        if not self._buffers.bring_home(rows, more_rows, more_positions):
-            needed_rows, needed_positions = rows.store.used + more_rows, rows.store.positions + more_positions
+        if not self._buffers.bring_home(rows, room):
+            needed_rows, needed_positions = room.needed(rows.store)
             # Twice as much, so that this stays rare.
             rows_of_buffers = max(padded_rows(2 * needed_rows), self._buffers.rows)
             self._allocate(rows.store, rows_of_buffers, max(2 * needed_positions, self._buffers.positions))
-            self._buffers.bring_home(rows, more_rows, more_positions)
+            self._buffers.bring_home(rows, room)
 
     def _plan(self, shape: Shape) -> Plan:
         """The plan of a shape; where there are too many, the one not used for longest goes."""
@@ -256,7 +256,7 @@ class CUDAEngine:
     def _product(self, left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
         """A matrix product, or a batch of them, in float32."""
         multiply = torch.mm if left.dim() == 2 else torch.bmm
-        if left.device.type == "cuda" and left.dtype != torch.float32:
+        if left.device.type != "cpu" and left.dtype != torch.float32:
             return multiply(left, right, out_dtype=torch.float32, out=out)
         return multiply(left.float(), right.float(), out=out)
 

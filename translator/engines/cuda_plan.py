@@ -108,7 +108,7 @@ class Plan:
         places_W = torch.arange(self.shape.width, device=device)
         real_NW = places_W < self._widths_N.unsqueeze(1)
         first_N = self._widths_N.cumsum(0) - self._widths_N
-        rows_NW = torch.where(real_NW, first_N.unsqueeze(1) + places_W, 0)
+        rows_NW = (first_N.unsqueeze(1) + places_W).masked_fill(~real_NW, 0)
         beam_sizes_N1 = self._beam_sizes_N.unsqueeze(1)
         usable_NWC = real_NW.unsqueeze(2) & (torch.arange(each, device=device) <= beam_sizes_N1).unsqueeze(1)
         scores_NX, order_NX = (

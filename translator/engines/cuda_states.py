@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +43,18 @@ class CUDARows:
     lengths_R: Integers
 
 
+class Room(NamedTuple):
+    """What a store needs besides its own: `more_rows` and `more_positions` behind it, `fewest_rows` in all."""
+
+    more_rows: int = 0
+    more_positions: int = 0
+    fewest_rows: int = 0
+
+    def needed(self, store: Store) -> tuple[int, int]:
+        """Rows and positions."""
+        return max(store.used + self.more_rows, 0), store.positions + self.more_positions
+
+
 class Buffers:
     """Room at fixed addresses for one store at a time, its owner. Who else was there takes what is his with him."""
 
@@ -53,21 +66,21 @@ class Buffers:
         self.memory_MH = like.memory_MH.new_empty((positions, like.memory_MH.shape[1]))
         self._owner: weakref.ref[Store] | None = None
 
-    def bring_home(self, rows: CUDARows, more_rows: int, more_positions: int) -> bool:
-        """Put the states of `rows` here, with room for more behind them; if they are too many, leave them outside and
-        return False.
+    def bring_home(self, rows: CUDARows, room: Room) -> bool:
+        """Put the states of `rows` here, with room for more. If they are too many, leave them outside and return
+        False.
         """
         store = rows.store
         owner = self._owner() if self._owner is not None else None
         if owner is store:
-            if self._has_room(store, more_rows, more_positions):
+            if self._has_room(store, room):
                 return True
             self._compact(rows)
         elif owner is not None:
             owner.states = tuple(state[: owner.used].clone() for state in self.states)
             owner.memory_MH = self.memory_MH[: owner.positions].clone()
         self._owner = None
-        if not self._has_room(store, more_rows, more_positions):
+        if not self._has_room(store, room):
             return False
         self.write(store, 0, 0)
         store.states, store.memory_MH = (), None
@@ -81,8 +94,9 @@ class Buffers:
             mine[row : row + store.used].copy_(theirs)
         self.memory_MH[position : position + store.positions].copy_(store.memory_MH)
 
-    def _has_room(self, store: Store, more_rows: int, more_positions: int) -> bool:
-        return store.used + more_rows <= self.rows and store.positions + more_positions <= self.positions
+    def _has_room(self, store: Store, room: Room) -> bool:
+        rows, positions = room.needed(store)
+        return rows <= self.rows and positions <= self.positions
 
     def _compact(self, rows: CUDARows) -> None:
         """Take out the rows, and the sources that they still need."""

@@ -14,16 +14,7 @@ from rich.table import Table
 
 from tests.benchmarks.peers.measurement import OURS, Measured
 from tests.benchmarks.peers.peer import TORCH, Peer, Task
-
-
-def processor() -> str:
-    """The processor's name, as well as the system knows it."""
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+from tests.benchmarks.processor import processor
 
 
 def table(results: Sequence[Measured], peers: Iterable[Peer], task: Task) -> Table:
