@@ -13,6 +13,8 @@ BENCH_FLAGS ?=
 TORCH_INDEX ?=
 PYTHON ?=
 
+NATIVE := $(wildcard translator/engines/native/*.cpp translator/engines/native/*.h translator/engines/native/*.py) hatch_build.py
+
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
@@ -27,7 +29,7 @@ help: ## List the commands and the variables
 	  RECIPE 'what make train trains: a shipped recipe or a TOML file ($(RECIPE))' \
 	  TRAIN_FLAGS 'further options for training, such as "--set optimisation.epochs=1"' \
 	  PYTEST_FLAGS 'further options for pytest, such as "-k search"' \
-	  BENCH_FLAGS 'further options for make bench-peers, such as "--rounds 1"' \
+	  BENCH_FLAGS 'further options for make bench and bench-peers, such as "--rounds 1"' \
 	  TORCH_INDEX 'another package index for PyTorch alone, such as the one of its CPU-only builds' \
 	  PYTHON 'the Python to make $(VENV) with, 3.11 or newer (found by itself)'
 
@@ -63,6 +65,10 @@ train: $(VENV)/.train ## Train RECIPE, measure it on its test set; the model is 
 	  --source "$$prepared/test.source.txt" --reference "$$prepared/test.target.txt" && \
 	printf '\nServe it with:  make run MODEL=%s\n' "$$model"
 
+.PHONY: bench
+bench: $(VENV)/.bench ## Measure decoding against the machine's limits, and the service under load, in 10 minutes
+	$(BIN)/python -m tests.benchmarks $(BENCH_FLAGS)
+
 .PHONY: bench-peers
 bench-peers: $(VENV)/.dev ## Install the peers and measure against them
 	$(BIN)/python -m tests.benchmarks.peers $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(BENCH_FLAGS)
@@ -81,10 +87,12 @@ constraints: $(VENV)/.dev ## Write constraints.txt anew from what is installed i
 .PHONY: clean
 clean: ## Remove .venv and caches; corpora, prepared and runs stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -f translator/engines/native/libtranslator.so
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # What is installed, a stamp file for each part. PyTorch comes first and by itself, so that TORCH_INDEX is asked for
-# nothing else; the project is installed as a link to this folder, so that edits count at once.
+# nothing else; the project is installed as a link to this folder, so that edits count at once (those of the CPU engine's
+# C++ sources when the installation is made again).
 
 $(VENV)/.torch: constraints.txt
 	@python="$(PYTHON)"; \
@@ -103,16 +111,20 @@ $(VENV)/.torch: constraints.txt
 	$(INSTALL) $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) torch
 	@touch $@
 
-$(VENV)/.serve: $(VENV)/.torch pyproject.toml constraints.txt
+$(VENV)/.serve: $(VENV)/.torch pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) --editable '.[serve]'
 	@touch $@
 
-$(VENV)/.train: $(VENV)/.torch pyproject.toml constraints.txt
+$(VENV)/.train: $(VENV)/.torch pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) --editable '.[train]'
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.dev
+	$(INSTALL) --editable '.[bench]'
+	@touch $@
+
 # The development extras hold the two others, so that one installation is enough for `make run` and `make train` as well.
-$(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) --editable '.[serve,train,dev]'
 	@touch $(VENV)/.serve $(VENV)/.train $@
 

@@ -20,6 +20,8 @@ _BEAMS = (1, 2, 5, 10, 20, 50)
 _VOCABULARIES = (2_000, 8_000, 16_000, 32_000, 64_000)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+_ONCE = "sentences at once"
+
 Curve = list[tuple[int, float]]
 
 
@@ -34,7 +36,7 @@ def measure_growth(progress: Callable[[str], None]) -> dict[str, Curve]:
     progress("growth: beam size")
     curves["beam size"] = [(n, _milliseconds(engine, _BATCH, _TOKENS, n)) for n in _BEAMS]
     progress("growth: batch size")
-    curves["sentences at once"] = [(n, _milliseconds(engine, n, _TOKENS, _BEAM)) for n in _BATCHES]
+    curves[_ONCE] = [(n, _milliseconds(engine, n, _TOKENS, _BEAM)) for n in _BATCHES]
     progress("growth: vocabulary")
     curves["target vocabulary"] = [
         (n, _milliseconds(make_engine(Shape(vocabulary_size=n)), _BATCH, _TOKENS, _BEAM)) for n in _VOCABULARIES
@@ -63,15 +65,19 @@ def draw_growth(curves: dict[str, Curve], file: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import NullFormatter
 
     figure, panels = pyplot.subplots(2, 2, figsize=(9, 7), layout="constrained")
     for panel, (title, curve) in zip(panels.flat, curves.items(), strict=True):
         sizes, times = [size for size, _ in curve], [milliseconds for _, milliseconds in curve]
         panel.plot(sizes, times, marker="o")
-        panel.plot(sizes, [times[-1] * size / sizes[-1] for size in sizes], linestyle="--", color="grey", linewidth=1)
+        if title != _ONCE:
+            panel.plot(sizes, [times[-1] * size / sizes[-1] for size in sizes], linestyle="--", color="grey")
         panel.set(xscale="log", yscale="log", xlabel=title, ylabel="ms a sentence")
         panel.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
         panel.set_xticks([], minor=True)
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter(NullFormatter())
         panel.grid(visible=True, which="both", alpha=0.3)
     figure.suptitle(
         "Time of a sentence: int8, beam 5, 24 tokens, 8,000 subwords, 64 at once where not varied\n"

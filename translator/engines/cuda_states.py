@@ -52,7 +52,7 @@ class Room(NamedTuple):
 
     def needed(self, store: Store) -> tuple[int, int]:
         """Rows and positions."""
-        return max(store.used + self.more_rows, 0), store.positions + self.more_positions
+        return max(store.used + self.more_rows, self.fewest_rows), store.positions + self.more_positions
 
 
 class Buffers:
