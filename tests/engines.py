@@ -53,6 +53,8 @@ class ScriptedEngine:
     next token is, and the selection is the reference engine's.
     """
 
+    precision = "float32"
+
     def __init__(self, eos_id: int, vocabulary_size: int) -> None:
         self.eos_id = eos_id
         self.vocabulary_size = vocabulary_size

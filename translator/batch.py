@@ -17,43 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from translator.engines.base import Beams, Engine, Extensions, Integers
-from translator.search import Doubles, Findings, Hypothesis, Query, draw, uniform_numbers
+from translator.search import Doubles, draw
+from translator.ticket import Ticket
+
+__all__ = ["LiveBatch", "Ticket"]
 
 _NONE = -np.inf
 _NO_ROWS: Integers = np.zeros(0, dtype=np.int64)
 _BY_SENTENCE = ("widths_N", "beam_sizes_N", "lengths_N", "limits_N", "bounds_N")
 _BY_ROW = ("tokens_R", "scores_R", "history_RT")
-
-
-@dataclass(eq=False)
-class Ticket:
-    """A sentence on its way through the decoder; at its end it has either `hypotheses` (best first) or an `error`."""
-
-    query: Query
-    deadline: float | None = None  # by the decoder's clock
-    hypotheses: list[Hypothesis] | None = None
-    error: Exception | None = None
-    cancelled: bool = False
-    alone: bool = False  # it is tried by itself, because a batch that it was in failed
-    findings: Findings = field(init=False, repr=False)
-    numbers_WT: Doubles = field(init=False, repr=False)  # what each sampled row is drawn with
-
-    @property
-    def done(self) -> bool:
-        return self.hypotheses is not None or self.error is not None or self.cancelled
-
-    def result(self) -> list[Hypothesis]:
-        """The hypotheses of a sentence that is done. Raises its error, if it has one."""
-        if self.error is not None:
-            raise self.error
-        assert self.hypotheses is not None
-        return self.hypotheses
-
-    def begin(self) -> None:
-        """Forget what was found, if anything was."""
-        self.findings = Findings(self.query)
-        if self.query.sampled:
-            self.numbers_WT = uniform_numbers(self.query)
 
 
 @dataclass

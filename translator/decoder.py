@@ -15,21 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from translator.batch import LiveBatch, Ticket
+from translator.batch import LiveBatch
 from translator.engines.base import Engine
 from translator.search import Hypothesis, Query
+from translator.ticket import DeadlineError, DecodingError, Ticket
+
+__all__ = ["MAX_ROWS", "MAX_TOKENS", "ContinuousDecoder", "DeadlineError", "DecodingError", "decode"]
 
 # Rows beyond which a step of the CPU engine's int8 kernels gets no faster a row (see tests/benchmarks/RESULTS.md).
 MAX_ROWS = 512
 MAX_TOKENS = 8192
-
-
-class DecodingError(Exception):
-    """A sentence that could not be decoded; its cause, if it has one, is what the engine raised."""
-
-
-class DeadlineError(Exception):
-    """The sentence's deadline passed before it was finished."""
 
 
 class ContinuousDecoder:

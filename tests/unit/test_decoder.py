@@ -75,7 +75,7 @@ class WatchedEngine:
 
     def __init__(self, engine: Engine[Any], *, bad: int = -1, place: str = "", age: int = 0) -> None:
         self.engine = engine
-        self.eos_id, self.vocabulary_size = engine.eos_id, engine.vocabulary_size
+        self.eos_id, self.vocabulary_size, self.precision = engine.eos_id, engine.vocabulary_size, engine.precision
         self.bad, self.place, self.age = bad, place, age
         self.read: list[tuple[int, ...]] = []
         self.batches: list[tuple[int, int]] = []  # sentences and rows of each step
@@ -240,6 +240,23 @@ def test_a_failing_sentence_fails_alone(place: str, age: int, arriving: list[tup
             assert_same(name, ticket.result(), alone(name, "plain", query))
             assert query.source[:1] != (bad,) or place == "append" or (place == "step" and age > 0)
     assert failed <= engine.failures
+
+
+def test_after_a_failure_the_oldest_begin_again_first() -> None:
+    """Each by itself, and who came later behind them."""
+    engine = WatchedEngine(real_engine("reference"), bad=11, place="step", age=1)
+    decoder = ContinuousDecoder(engine)
+    options = SearchOptions(beam_size=2, max_length=5)
+    tickets = [decoder.submit(Query((first, 4), options)) for first in (3, 11, 5)]
+    for _ in range(2):
+        assert decoder.step() == []
+    late = decoder.submit(Query((7, 4), options))
+    ended: list[Ticket] = []
+    while not decoder.idle:
+        ended += decoder.step()
+    assert [source[0] for source in engine.read] == [3, 11, 5, 3, 11, 5, 7]
+    assert ended == [*tickets, late]
+    assert [isinstance(ticket.error, DecodingError) for ticket in ended] == [False, True, False, False]
 
 
 def test_decode_raises_what_a_sentence_failed_of() -> None:

@@ -123,7 +123,7 @@ class Plan:
         ranks_X = torch.arange(scores_NX.shape[1], device=device)
         finished_NX = (ends_NX & (ranks_X < beam_sizes_N1))[:, :beam]
         finished = scores_NX[:, :beam].masked_fill(~finished_NX, -torch.inf).flatten()
-        self._ended_R.fill_(-torch.inf).scatter_reduce_(0, parents_NX[:, :beam].flatten() * 0, finished, "amax")
+        self._ended_R.fill_(-torch.inf).scatter_reduce_(0, parents_NX[:, :beam].flatten(), finished, "amax")
 
         open_NK = ends_NX.to(torch.uint8).sort(dim=1, stable=True).indices[:, :beam]
         found = open_NK.shape[1]

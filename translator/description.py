@@ -1,0 +1,131 @@
+"""What of a model directory can be read without its network: configuration, vocabularies and card.
+
+Here all files are checked, those of the weights too. Loads no torch, so that a process which only prepares texts for
+another that decodes stays small.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from translator.card import FORMAT_VERSION, Card, FileRecord, card_digest
+from translator.config import ModelConfig
+from translator.files import sha256_of
+from translator.vocabulary import Vocabulary
+
+SHIPPED_MODELS = Path(__file__).parent / "pretrained"
+
+CHECKED_FILES = ("config.json", "model.safetensors", "source.model", "target.model", "README.md")
+CARD_FILE = "card.json"
+
+
+class ModelDirectoryError(ValueError):
+    """A model directory that cannot be used; the message names the file and what to do."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """All that a model directory holds but the network."""
+
+    path: Path
+    config: ModelConfig
+    source_vocabulary: Vocabulary
+    target_vocabulary: Vocabulary
+    card: Card
+
+
+def model_path(path: str | Path) -> Path:
+    """`path` itself where it is a directory, else that of the shipped model of this name."""
+    shipped = SHIPPED_MODELS / path
+    return shipped if not Path(path).is_dir() and shipped.is_dir() else Path(path)
+
+
+def read_description(path: str | Path) -> Description:
+    """Read a model directory but for the weights, and check every file of it.
+
+    Raises `ModelDirectoryError` as `translator.directory.load_model` does.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise ModelDirectoryError(
+            f"{path}: there is no such model directory; train one, or name one that holds config.json"
+        )
+    config = _read_config(path)
+    card = _read_card(path)
+    for name in CHECKED_FILES:
+        _check_file(path / name, card.files.get(name))
+    vocabularies = []
+    for name, size in (
+        ("source.model", config.source_vocabulary_size),
+        ("target.model", config.target_vocabulary_size),
+    ):
+        try:
+            vocabulary = Vocabulary.load(path / name)
+        except ValueError as error:
+            raise ModelDirectoryError(f"{path / name}: {error}") from error
+        if vocabulary.size != size:
+            raise ModelDirectoryError(f"{path / name}: has {vocabulary.size} entries where config.json says {size}")
+        vocabularies.append(vocabulary)
+    return Description(path, config, vocabularies[0], vocabularies[1], card)
+
+
+def _read_config(path: Path) -> ModelConfig:
+    file = path / "config.json"
+    document = _read_json(file, "is this a model directory?")
+    version = document.get("format_version")
+    if not isinstance(version, int):
+        raise ModelDirectoryError(f"{file}: says no format_version; is this a model directory?")
+    if version > FORMAT_VERSION:
+        raise ModelDirectoryError(
+            f"{file}: has format version {version}, this program reads up to {FORMAT_VERSION}; "
+            "install a newer version of it"
+        )
+    try:
+        return ModelConfig.model_validate(document.get("model"))
+    except ValidationError as error:
+        raise ModelDirectoryError(f"{file}: {_first_fault(error)}") from error
+
+
+def _read_card(path: Path) -> Card:
+    file = path / CARD_FILE
+    document = _read_json(file, "copy the directory again")
+    try:
+        card = Card.model_validate(document)
+    except ValidationError as error:
+        raise ModelDirectoryError(f"{file}: {_first_fault(error)}") from error
+    if card_digest(card) != card.digest:
+        raise ModelDirectoryError(f"{file}: was altered (its checksum does not match); copy the directory again")
+    return card
+
+
+def _read_json(file: Path, advice: str) -> dict[str, object]:
+    if not file.is_file():
+        raise ModelDirectoryError(f"{file}: is missing; {advice}")
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise ModelDirectoryError(f"{file}: cannot be read as JSON ({error}); copy the directory again") from error
+    if not isinstance(document, dict):
+        raise ModelDirectoryError(f"{file}: holds no JSON object; {advice}")
+    return document
+
+
+def _check_file(file: Path, record: FileRecord | None) -> None:
+    if not file.is_file():
+        raise ModelDirectoryError(f"{file}: is missing; copy the directory again")
+    if record is None:
+        raise ModelDirectoryError(f"{file}: card.json records no checksum for it; copy the directory again")
+    size = file.stat().st_size
+    if size != record.bytes:
+        raise ModelDirectoryError(f"{file}: has {size:,} bytes instead of {record.bytes:,}; copy the directory again")
+    if sha256_of(file) != record.sha256:
+        raise ModelDirectoryError(f"{file}: was altered (its checksum does not match); copy the directory again")
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    return f"{'.'.join(str(part) for part in fault['loc']) or 'the document'}: {fault['msg']}"
