@@ -31,10 +31,10 @@ def main(print_settings: bool, **options: Any) -> None:
     if print_settings:
         click.echo(settings.describe())
         return
-    # Imported only here: torch takes its time, and --help needs none of it.
+    # Imported only here: --help needs none of it.
     from service.logging import configure_logging
     from service.server import Server
-    from translator.pipeline import model_path
+    from translator.description import model_path
 
     model = model_path(settings.model)
     _check_model(model)

@@ -1,4 +1,4 @@
-"""The Flask application: `create_app(settings, translator)`."""
+"""The Flask application: `create_app(settings, translator, decoder)`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from flask import Flask, Response, g, request
 
 from service import state
 from service.admission import REFUSED, Admission
-from service.batching import DrainingError, QueueFullError, TextTranslator, TranslationFailedError
+from service.batching import DrainingError, QueueFullError, TranslationFailedError
+from service.decoder import Decoder, TextTranslator
 from service.problems import Problem, problem_response, register_problems, unavailable
 from service.routes import languages, operations, pages, translate
 from service.settings import Settings
-from translator.decoder import DeadlineError
+from translator.ticket import DeadlineError
 
 log = structlog.get_logger(__name__)
 
@@ -24,8 +25,8 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _QUIET_ENDPOINTS = frozenset(["operations.get_health", "operations.get_ready", "static"])
 
 
-def create_app(settings: Settings, translator: TextTranslator) -> Flask:
-    """The service as a WSGI application; starts the decoder thread.
+def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder) -> Flask:
+    """The service as a WSGI application; starts the decoder thread, to which `decoder` belongs from then on.
 
     The application's state is at `service_of(app)`; `service_of(app).batcher.stop()` ends the decoder thread.
     """
@@ -34,7 +35,7 @@ def create_app(settings: Settings, translator: TextTranslator) -> Flask:
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.body_bytes
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # French is read by people, too
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    state.attach(app, state.Service.start(settings, translator))
+    state.attach(app, state.Service.start(settings, translator, decoder))
 
     app.before_request(_begin)
     app.before_request(_refuse_over_limit)

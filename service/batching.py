@@ -12,41 +12,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import structlog
 
-from translator.batch import Ticket
-from translator.card import Card
-from translator.config import ModelConfig, SearchOptions
-from translator.decoder import ContinuousDecoder, DeadlineError, DecodingError
-from translator.engines import Engine
-from translator.pipeline import Draft
+from service.decoder import Decoder, TextTranslator
+from translator.config import SearchOptions
 from translator.search import Hypothesis, Query
+from translator.texts import Draft
+from translator.ticket import DeadlineError, DecodingError, Ticket
 from translator.translation import Translation
 
 log = structlog.get_logger(__name__)
-
-
-class TextTranslator(Protocol):
-    """What the service asks of a translator; `translator.Translator` is one.
-
-    Many threads call `draft` and `finish` at once; the decoder thread alone uses `engine`.
-    """
-
-    card: Card
-    model_config: ModelConfig
-    engine: Engine[Any]
-
-    def draft(self, text: str, options: SearchOptions, /) -> Draft:
-        """Prepare a text for the decoder."""
-        ...
-
-    def finish(self, draft: Draft, found: Sequence[Sequence[Hypothesis]], /) -> Translation:
-        """The translation, from the hypotheses of each of `draft.queries`."""
-        ...
 
 
 class QueueFullError(Exception):
@@ -75,7 +53,7 @@ class _Sentence:
 class _Job:
     """One request on its way through the decoder. All fields are guarded by the batcher's lock."""
 
-    deadline: float  # by the batcher's clock
+    deadline: float  # by time.monotonic
     texts: int  # that count as waiting, and their characters
     characters: int
     waiting: deque[_Sentence] = field(default_factory=deque)  # distinct, and not yet handed to the decoder
@@ -91,20 +69,20 @@ class Batcher:
     def __init__(
         self,
         translator: TextTranslator,
+        decoder: Decoder,
         *,
         queue_texts: int,
         queue_characters: int,
         batch_rows: int,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """The decoder is the batcher's from here on, and closed by it."""
         self._translator = translator
+        self._decoder = decoder
         self._queue_texts = queue_texts
         self._queue_characters = queue_characters
-        self._batch_rows = batch_rows
         # The decoder lets sentences in when a quarter of its rows is free; it needs no more than those at hand.
         self._decoder_rows = batch_rows * 5 // 4
-        self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._requests = 0
         self._jobs: deque[_Job] = deque()  # those with sentences that wait
         self._waiting_texts = 0
@@ -113,7 +91,8 @@ class Batcher:
         self._rows = 0  # that these may come to need
         self._draining = False
         self._stopping = False
-        self._decoder = self._new_decoder()
+        self._restarting = False
+        self._lost: Exception | None = None  # why there is no decoder any more
         # A daemon, so that a process told to stop at once need not wait for a batch; `stop` ends it in order.
         self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
         self._thread.start()
@@ -123,13 +102,18 @@ class Batcher:
         return self._thread.is_alive()
 
     @property
+    def restarting(self) -> bool:
+        """Whether the decoder has failed and is not there again yet."""
+        return self._restarting
+
+    @property
     def draining(self) -> bool:
         return self._draining
 
     @property
     def load(self) -> float:
         """How full the queue is: 0 empty, 1 full."""
-        with self._changed:
+        with self._lock:
             return max(self._waiting_texts / self._queue_texts, self._waiting_characters / self._queue_characters)
 
     def translate(self, texts: Sequence[str], options: SearchOptions, *, seconds: float) -> list[Translation]:
@@ -143,12 +127,12 @@ class Batcher:
         if not texts:
             return []
         characters = sum(map(len, texts))
-        job = _Job(self._clock() + seconds, len(texts), characters)
+        job = _Job(time.monotonic() + seconds, len(texts), characters)
         self._take_in(job)
         try:
             drafts = [self._translator.draft(text, options) for text in texts]
             self._queue(job, texts, drafts)
-            if not job.decoded.wait(max(0.0, job.deadline - self._clock())):
+            if not job.decoded.wait(max(0.0, job.deadline - time.monotonic())):
                 raise DeadlineError
             if job.error is not None:
                 raise job.error
@@ -159,31 +143,32 @@ class Batcher:
         except Exception as error:
             # The message may quote the user's text.
             cause = error.__cause__ or error if isinstance(error, DecodingError) else error
-            log.error("translation failed", exception_type=type(cause).__name__, characters=characters)
+            kind = getattr(cause, "exception_type", type(cause).__name__)
+            log.error("translation failed", exception_type=kind, characters=characters)
             raise TranslationFailedError from cause
         finally:
-            with self._changed:
+            with self._lock:
                 self._drop(job)
                 self._requests -= 1
-                if self._stopping:
-                    self._changed.notify()
+            if self._stopping:
+                self._decoder.wake()
 
     def drain(self) -> None:
         """Take in nothing new from now on; what was taken in is still translated."""
-        with self._changed:
+        with self._lock:
             self._draining = True
 
     def stop(self, seconds: float) -> bool:
         """Drain, and wait for the decoder thread to end; False if it did not within `seconds`."""
-        with self._changed:
+        with self._lock:
             self._draining = self._stopping = True
-            self._changed.notify()
+        self._decoder.wake()
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _take_in(self, job: _Job) -> None:
         """Keep a place in the queue; before anything is done with the texts, because that costs time."""
-        with self._changed:
+        with self._lock:
             if self._draining:
                 raise DrainingError
             if (
@@ -204,37 +189,42 @@ class Batcher:
             known.update(draft.sentences)
             sentences += [_Sentence(*pair) for pair in new[:-1]]
             sentences += [_Sentence(*pair, 1, len(text)) for pair in new[-1:]]
-        with self._changed:
+        with self._lock:
             texts_left = sum(one.texts for one in sentences)
             characters_left = sum(one.characters for one in sentences)
             self._release(job, job.texts - texts_left, job.characters - characters_left)
             if not sentences:
                 job.decoded.set()
                 return
+            if self._lost is not None:
+                raise self._lost
             job.waiting.extend(sentences)
             self._jobs.append(job)
-            self._changed.notify()
-
-    def _new_decoder(self) -> ContinuousDecoder:
-        return ContinuousDecoder(self._translator.engine, max_rows=self._batch_rows, clock=self._clock)
+        self._decoder.wake()
 
     def _run(self) -> None:
-        while True:
-            try:
-                if not self._feed():
-                    return
-                self._deliver(self._decoder.step())
-            except Exception as error:
-                log.error("decoder failed", exception_type=type(error).__name__)
-                self._begin_anew(error)
+        try:
+            while self._work():
+                pass
+        finally:
+            self._decoder.close()
+
+    def _work(self) -> bool:
+        """One step and what belongs to it; False at the end."""
+        try:
+            if not self._feed():
+                return False
+            self._deliver(self._decoder.step())
+        except Exception as error:
+            log.error("decoder failed", exception_type=type(error).__name__)
+            return self._begin_anew(error)
+        return True
 
     def _feed(self) -> bool:
-        """Wait for work and hand it to the decoder as far as that has room, in turn; False at the end."""
-        with self._changed:
-            while not self._jobs and self._decoder.idle:
-                if self._stopping and not self._requests:
-                    return False
-                self._changed.wait()
+        """Hand to the decoder what waits, in turn, as far as there is room; False at the end."""
+        with self._lock:
+            if self._stopping and not self._requests:
+                return False
             while self._jobs and self._rows < self._decoder_rows:
                 job = self._jobs.popleft()
                 sentence = job.waiting.popleft()
@@ -249,7 +239,7 @@ class Batcher:
 
     def _deliver(self, tickets: Sequence[Ticket]) -> None:
         """Give the requests what was found for them."""
-        with self._changed:
+        with self._lock:
             for ticket in tickets:
                 if ticket not in self._owners:  # its request ended during this step
                     continue
@@ -261,12 +251,25 @@ class Batcher:
                     if not job.tickets and not job.waiting:
                         job.decoded.set()
 
-    def _begin_anew(self, error: Exception) -> None:
-        """After an error that is nobody's: the requests that had sentences in the decoder fail."""
-        with self._changed:
+    def _begin_anew(self, error: Exception) -> bool:
+        """After an error that is nobody's: the requests that had sentences in the decoder fail, the others wait for it
+        to be there again. False where that will not be; then they fail, too.
+        """
+        with self._lock:
+            self._restarting = True
             for job in {job for job, _ in self._owners.values()}:
                 self._fail(job, error)
-            self._decoder = self._new_decoder()
+        try:
+            self._decoder.restart()
+        except Exception as lost:
+            log.critical("the decoder cannot go on", exception_type=type(lost).__name__, reason=str(lost))
+            with self._lock:
+                self._draining, self._lost = True, lost
+                for job in tuple(self._jobs):
+                    self._fail(job, lost)
+            return False
+        self._restarting = False
+        return True
 
     def _fail(self, job: _Job, error: Exception) -> None:
         """Lock held."""

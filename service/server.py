@@ -1,8 +1,8 @@
-"""gunicorn around the application: one process that decodes, loaded after the fork, and an orderly end.
+"""gunicorn around the application: its worker with a decoder process of its own, and an orderly end.
 
 SIGTERM and Ctrl-C drain: nothing new is taken in, what was taken in is answered, the exit status is 0. A second
 Ctrl-C ends at once. A model that cannot be loaded ends the whole service with exit status 2 instead of being tried
-for ever.
+for ever, and so does a decoder process that ends again and again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import selectors
 import shlex
 import signal
 import socket
-import sys
 import time
 from functools import partial
 from http import HTTPStatus
@@ -24,7 +23,6 @@ from typing import Any
 
 import click
 import structlog
-import torch
 from flask import Flask
 from gunicorn import util
 from gunicorn.app.base import BaseApplication
@@ -38,11 +36,12 @@ from service.application import create_app
 from service.batching import TranslationFailedError
 from service.languages import language_name
 from service.problems import MEDIA_TYPE, bad_request, problem_document, problem_response
+from service.remote_decoder import DecoderDiedError, RemoteDecoder
 from service.settings import Settings
 from service.state import service_of
 from translator.card import Card
-from translator.decoder import DeadlineError
-from translator.pipeline import Translator
+from translator.texts import Texts
+from translator.ticket import DeadlineError
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +54,6 @@ _HEADER_SECONDS = 20.0
 _CONNECTIONS = 800
 _DRAIN_MARGIN_SECONDS = 10.0
 _LOADING_SECONDS = 300
-_SWITCH_SECONDS = 0.0005
 _REQUEST_LINE_BYTES = 8190
 
 
@@ -94,14 +92,16 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
     def load(self) -> Flask:
         """The application with its model; called in the worker, after the fork."""
         settings = self._settings
-        torch.set_num_threads(settings.decoding_threads())
-        # The decoder thread needs the interpreter for a moment between two steps; it shall not wait 5 ms for each.
-        sys.setswitchinterval(_SWITCH_SECONDS)
+        decoder = RemoteDecoder(
+            self._model, engine=settings.engine, threads=settings.decoding_threads(), rows=settings.batch_rows
+        )
         try:
-            translator = Translator.load(self._model, engine=settings.engine)
-        except ValueError as error:  # its message says what to do
+            texts = Texts.read(self._model)
+            decoder.wait_until_loaded()
+        except (ValueError, DecoderDiedError) as error:  # its message says what to do
+            decoder.close()
             raise AppImportError(f"Error: {error}") from None
-        app = create_app(settings, translator)
+        app = create_app(settings, texts, decoder)
         # A chunked body is parsed while the application reads it.
         app.register_error_handler(
             errors.ParseException, lambda _: problem_response(bad_request("The body is not validly chunked."))
@@ -177,6 +177,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._ends: dict[TConn, float] = {}
         self._connection_seconds = self.cfg.graceful_timeout - _DRAIN_MARGIN_SECONDS
+        self.alive: bool
+        self._decoder_lost = False
 
     def init_signals(self) -> None:
         super().init_signals()
@@ -188,10 +190,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             super().run()
         finally:
             service_of(self.wsgi).batcher.stop(_DRAIN_MARGIN_SECONDS)
+        if self._decoder_lost:
+            raise AppImportError("Error: the service has ended, because its decoder cannot go on")
 
     def notify(self) -> None:
-        """Called about once a second: also cuts off the connections whose time is up."""
+        """Called about once a second: also cuts off the connections whose time is up, and ends without a decoder."""
         super().notify()
+        if self.alive and not service_of(self.wsgi).batcher.alive:
+            self._decoder_lost, self.alive = True, False
         now = time.monotonic()
         for connection, end in list(self._ends.items()):
             if now > end:

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=1024,
-        description="Threads a decoder step uses in each worker; 0 shares the cores out among the workers.",
+        description="Threads that decode in each worker, a batch each; 0 shares the cores out among the workers.",
     )
 
     characters_per_text: int = Field(
@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         return self.deadline_seconds + self.transfer_seconds
 
     def decoding_threads(self) -> int:
-        """Threads for torch in one worker: as set, else OMP_NUM_THREADS, else this worker's share of the cores."""
+        """Threads that decode for one worker: as set, else OMP_NUM_THREADS, else this worker's share of the cores."""
         if self.torch_threads:
             return self.torch_threads
         if os.environ.get("OMP_NUM_THREADS", "").isdecimal():

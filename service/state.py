@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from flask import Flask, current_app, g
 
-from service.batching import Batcher, TextTranslator
+from service.batching import Batcher
+from service.decoder import Decoder, TextTranslator
 from service.languages import Languages
 from service.settings import Settings
 from translator.card import Card
@@ -30,10 +31,12 @@ class Service:
     warmed_up: bool = field(default=False)
 
     @classmethod
-    def start(cls, settings: Settings, translator: TextTranslator) -> Service:
-        """Start the decoder thread around `translator`."""
+    def start(cls, settings: Settings, translator: TextTranslator, decoder: Decoder) -> Service:
+        """Start the decoder thread."""
+        engine = decoder.describe()
         batcher = Batcher(
             translator,
+            decoder,
             queue_texts=settings.queue_texts,
             queue_characters=settings.queue_characters,
             batch_rows=settings.batch_rows,
@@ -42,7 +45,7 @@ class Service:
             settings,
             translator.card,
             translator.model_config,
-            translator.engine.describe(),
+            engine,
             Languages(translator.card),
             batcher,
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from translator.card import Card
     from translator.config import ModelConfig, SearchOptions
-    from translator.directory import ModelDirectoryError
+    from translator.description import ModelDirectoryError
     from translator.pipeline import Translator
     from translator.translation import Alternative, SentenceTranslation, Translation
 
@@ -36,7 +36,7 @@ _HOMES = {
     "Alternative": "translator.translation",
     "Card": "translator.card",
     "ModelConfig": "translator.config",
-    "ModelDirectoryError": "translator.directory",
+    "ModelDirectoryError": "translator.description",
     "SearchOptions": "translator.config",
     "SentenceTranslation": "translator.translation",
     "Translation": "translator.translation",

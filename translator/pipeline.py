@@ -33,12 +33,7 @@ class Translator(Texts):
         """`engine` computes the decoder's steps; the default is the best one for the model's device."""
         super().__init__(loaded.card, loaded.config, loaded.source_vocabulary, loaded.target_vocabulary)
         self.loaded = loaded
-        self.engine: Engine[Any] = engine or make_engine(
-            loaded.model,
-            source_eos_id=loaded.source_vocabulary.eos_id,
-            target_eos_id=loaded.target_vocabulary.eos_id,
-            forbidden=(loaded.target_vocabulary.pad_id,),
-        )
+        self.engine: Engine[Any] = engine or _engine(loaded, "auto")
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu", engine: str = "auto") -> Translator:
@@ -53,16 +48,11 @@ class Translator(Texts):
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ValueError(f"device {device} cannot be used here: {str(error).splitlines()[0]}") from error
         loaded = load_model(model_path(path), device)
-        return cls(
-            loaded,
-            engine=make_engine(
-                loaded.model,
-                source_eos_id=loaded.source_vocabulary.eos_id,
-                target_eos_id=loaded.target_vocabulary.eos_id,
-                forbidden=(loaded.target_vocabulary.pad_id,),
-                name=engine,
-            ),
-        )
+        return cls(loaded, engine=_engine(loaded, engine))
+
+    def another_engine(self, engine: str = "auto") -> Engine[Any]:
+        """An engine of the same model, for another thread; the names are those of `load`."""
+        return _engine(self.loaded, engine)
 
     @overload
     def translate(  # type: ignore[overload-overlap]  # a str is a sequence of str, too
@@ -140,3 +130,13 @@ class Translator(Texts):
                 if progress and finished:
                     progress(finished)
         return [self.finish(draft, [found[sentence] for sentence in draft.sentences]) for draft in drafts]
+
+
+def _engine(loaded: LoadedModel, name: str) -> Engine[Any]:
+    return make_engine(
+        loaded.model,
+        source_eos_id=loaded.source_vocabulary.eos_id,
+        target_eos_id=loaded.target_vocabulary.eos_id,
+        forbidden=(loaded.target_vocabulary.pad_id,),
+        name=name,
+    )

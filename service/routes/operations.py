@@ -25,6 +25,8 @@ def get_ready() -> Response:
     shared = service()
     if not shared.batcher.alive:
         raise unavailable("The decoder has stopped.")
+    if shared.batcher.restarting:
+        raise unavailable("The decoder is being started again.")
     if shared.batcher.draining:
         raise unavailable("The service is shutting down.")
     if not shared.warmed_up:

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.engines import EOS, PAD, ScriptedEngine, network
-from translator.batch import Ticket
 from translator.config import SearchOptions
 from translator.decoder import ContinuousDecoder, DeadlineError, DecodingError, decode
 from translator.engines import Beams, Engine, Extensions, ReferenceEngine, make_engine
 from translator.engines.base import Integers
 from translator.engines.native_library import instruction_sets
 from translator.search import Hypothesis, Query
+from translator.ticket import Ticket
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -173,7 +173,7 @@ def test_what_is_found_does_not_depend_on_company_time_or_budget(
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", NETWORKS)
 @pytest.mark.parametrize("name", ENGINE_NAMES)
-@settings(max_examples=1000)
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(st.integers(0, 60), queries()), min_size=10, max_size=80),
     st.integers(1, 200),

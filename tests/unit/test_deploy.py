@@ -15,26 +15,12 @@ import yaml
 from service.application import create_app
 from service.settings import PREFIX, Settings, load_settings
 from service.state import service_of
-from translator.card import Card
-from translator.config import ModelConfig
+from tests.unit.service.capitals import CapitalsTranslator, NearDecoder
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
 UNIT = DEPLOY / "seq2seq-translator.service"
 DOCUMENTS = [*sorted(path for path in DEPLOY.iterdir() if path.is_file()), REPOSITORY / "README.md"]
-
-
-class FakeEngine:
-    def describe(self) -> str:
-        return "nothing at all"
-
-
-class FakeTranslator:
-    """Enough for the routes to be there; it is never asked to translate."""
-
-    card = Card(name="fake", source_language="en", target_language="fr")
-    model_config = ModelConfig(source_vocabulary_size=3, target_vocabulary_size=3)
-    engine = FakeEngine()
 
 
 def dockerfile_environment() -> dict[str, str]:
@@ -169,6 +155,7 @@ def test_docker_accepts_the_compose_file() -> None:
 
 def served_paths() -> set[str]:
     """The paths that the service's application answers."""
-    app = create_app(Settings(), FakeTranslator())
+    translator = CapitalsTranslator()  # enough for the routes to be there
+    app = create_app(Settings(), translator, NearDecoder(translator.engine))
     service_of(app).batcher.stop(5.0)
     return {rule.rule for rule in app.url_map.iter_rules()}

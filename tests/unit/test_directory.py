@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from translator import description, files
 from translator import directory as directory_module
-from translator import files
 from translator.card import Score
 from translator.directory import LoadedModel, ModelDirectoryError, load_model, save_model, update_card
 from translator.model import Seq2Seq
@@ -140,7 +140,7 @@ def test_weights_of_another_shape_are_named(copy: Path, loaded: LoadedModel, mon
     tensors = load_file(copy / "model.safetensors")
     tensors["decoder.output.bias"] = torch.zeros(3)
     save_file(tensors, copy / "model.safetensors")
-    monkeypatch.setattr(directory_module, "_check_file", lambda file, record: None)
+    monkeypatch.setattr(description, "_check_file", lambda file, record: None)
     with pytest.raises(ModelDirectoryError, match=r"decoder\.output\.bias has shape \(3,\)"):
         load_model(copy)
 
@@ -182,10 +182,18 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path, loaded: Loa
 
 def test_a_card_is_updated_and_readable(copy: Path) -> None:
     before = load_model(copy)
-    score = Score(test_set="a test", metric="BLEU", value=41.237, signature="nrefs:1", beam_size=5, length_penalty=0.6)
+    score = Score(
+        test_set="a test",
+        metric="BLEU",
+        value=41.237,
+        signature="nrefs:1",
+        beam_size=5,
+        length_penalty=0.6,
+        precision="int8",
+    )
     update_card(copy, before.card.model_copy(update={"scores": [score]}))
     after = load_model(copy)
     assert after.card.score("BLEU") == score
-    assert "| a test | BLEU | 41.24 | 5 | 0.6 | `nrefs:1` |" in (copy / "README.md").read_text(encoding="utf-8")
+    assert "| a test | BLEU | 41.24 | 5 | 0.6 | int8 | `nrefs:1` |" in (copy / "README.md").read_text(encoding="utf-8")
     weights = before.model.state_dict()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in after.model.state_dict().items())

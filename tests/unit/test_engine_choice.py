@@ -78,7 +78,8 @@ def test_the_best_engine_is_the_librarys_where_it_has_vectors(
     _has(monkeypatch, sets)
     assert best_engine("cpu") == quick
     assert best_engine("cpu", full_precision=True) == exact
-    assert best_engine("cuda") == best_engine("mps", full_precision=True) == "reference"
+    assert (best_engine("cuda"), best_engine("cuda", full_precision=True)) == ("reference", "reference")
+    assert best_engine("mps") == best_engine("mps", full_precision=True) == "reference"
 
 
 @needs_library
@@ -109,10 +110,13 @@ def test_an_unknown_engine_is_refused_with_a_list_of_those_that_are(monkeypatch:
         make()
 
 
-def test_the_cpu_engine_is_for_models_on_the_cpu() -> None:
+def test_an_engine_is_for_models_on_its_device() -> None:
     elsewhere = network(1).to("meta")
     with pytest.raises(ValueError, match="engine cpu-float32 computes on the cpu, and the model is on meta"):
         make(elsewhere, name="cpu-float32")
+    for model, device in ((elsewhere, "meta"), (network(1), "cpu")):
+        with pytest.raises(ValueError, match=f"engine cuda computes on an NVIDIA GPU, and the model is on {device}"):
+            make(model, name="cuda")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no library"])

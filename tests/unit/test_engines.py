@@ -272,7 +272,7 @@ def test_results_are_the_same_bit_for_bit_in_any_batch_with_any_threads(name: st
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_results_are_the_same_bit_for_bit_in_many_batches(name: str, precision: Precision) -> None:
-    _independence(name, precision, examples=200)
+    _independence(name, precision, examples=100)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -78,7 +78,7 @@ def test_information(server: Any) -> None:
 def test_the_engine_can_be_chosen(start_server: Callable[..., Any], tiny_model_directory: Path) -> None:
     server = start_server(TRANSLATE_ENGINE="reference")
     translator = Translator.load(tiny_model_directory, engine="reference")
-    assert requests.get(server.url + "/model").json()["engine"] == translator.engine.describe()
+    assert requests.get(server.url + "/model").json()["engine"].startswith("reference, float32, cpu")
     answer = requests.post(server.url + "/translate", json=GOOD)
     assert answer.json()["translatedText"] == translator.translate(GOOD["q"]).text
 

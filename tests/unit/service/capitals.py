@@ -1,4 +1,4 @@
-"""A translator whose answers are known: it writes in capitals."""
+"""A translator whose answers are known: it writes in capitals; and a decoder in this process for it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import torch
 
 from translator.card import Card, Score
 from translator.config import ModelConfig, SearchOptions
-from translator.engines import Beams, Extensions
+from translator.decoder import ContinuousDecoder
+from translator.engines import Beams, Engine, Extensions
 from translator.engines.selection import best_extensions
-from translator.pipeline import Draft
 from translator.search import Hypothesis, Query
 from translator.segmentation import Segments
+from translator.texts import Draft
+from translator.ticket import Ticket
 from translator.translation import Alternative, SentenceTranslation, Translation
 
 PATIENCE = 30.0
@@ -76,6 +78,35 @@ class CopyingEngine:
 
     def describe(self) -> str:
         return "capitals, by hand"
+
+
+class NearDecoder(ContinuousDecoder):
+    """Decodes in the thread that calls `step`."""
+
+    def __init__(self, engine: Engine[Any], *, rows: int = 512) -> None:
+        super().__init__(engine, max_rows=rows)
+        self._begun = (engine, rows)
+        self._woken = threading.Event()
+        self.closed = False
+
+    def describe(self) -> str:
+        return self._begun[0].describe()
+
+    def step(self) -> list[Ticket]:
+        if self.idle:
+            self._woken.wait()
+        self._woken.clear()
+        return super().step()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def restart(self) -> None:
+        engine, rows = self._begun
+        super().__init__(engine, max_rows=rows)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class CapitalsTranslator:

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from service.application import create_app
 from service.settings import Settings
 from service.state import service_of
-from tests.unit.service.capitals import PATIENCE, CapitalsTranslator
+from tests.unit.service.capitals import PATIENCE, CapitalsTranslator, NearDecoder
 
 
 @pytest.fixture
@@ -26,7 +26,8 @@ def make_client(translator: CapitalsTranslator) -> Iterator[Any]:
     apps: list[Flask] = []
 
     def make(**settings: Any) -> FlaskClient:
-        app = create_app(Settings(**settings), translator)
+        checked = Settings(**settings)
+        app = create_app(checked, translator, NearDecoder(translator.engine, rows=checked.batch_rows))
         apps.append(app)
         return app.test_client()
 

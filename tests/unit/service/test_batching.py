@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.batching import Batcher, DrainingError, QueueFullError, TranslationFailedError
-from tests.unit.service.capitals import PATIENCE, CapitalsTranslator
+from tests.unit.service.capitals import PATIENCE, CapitalsTranslator, NearDecoder
 from translator.config import SearchOptions
-from translator.decoder import ContinuousDecoder, DeadlineError
-from translator.pipeline import Translation
+from translator.decoder import ContinuousDecoder
+from translator.ticket import DeadlineError
+from translator.translation import Translation
 
 OPTIONS = SearchOptions()
 GREEDY = SearchOptions(beam_size=1)
@@ -33,7 +34,9 @@ def make_batcher(translator: Any) -> Iterator[Callable[..., Batcher]]:
 
     def make(**bounds: int) -> Batcher:
         defaults = {"queue_texts": 200, "queue_characters": 10_000, "batch_rows": 512}
-        batchers.append(Batcher(translator, **(defaults | bounds)))
+        bounds = defaults | bounds
+        decoder = NearDecoder(translator.engine, rows=bounds["batch_rows"])
+        batchers.append(Batcher(translator, decoder, **bounds))
         return batchers[-1]
 
     yield make
@@ -257,6 +260,51 @@ def test_after_an_error_that_nobody_foresaw_the_decoder_begins_anew(
     assert crowd.translator.engine.steps == [["first"], ["again"], ["again"]]
 
 
+def test_while_the_decoder_is_started_again_requests_wait_for_it(
+    make_crowd: Callable[..., Crowd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = make_crowd()
+    restart, entered, may_go_on = NearDecoder.restart, threading.Event(), threading.Event()
+
+    def slow(decoder: NearDecoder) -> None:
+        entered.set()
+        assert may_go_on.wait(PATIENCE)
+        restart(decoder)
+
+    monkeypatch.setattr(NearDecoder, "restart", slow)
+    monkeypatch.setattr(ContinuousDecoder, "_admit", lambda _: 1 / 0)
+    crowd.translator.may_go_on.set()
+    crowd.wait_with(["in it"])
+    assert entered.wait(PATIENCE)
+    monkeypatch.undo()
+    assert crowd.batcher.restarting
+    patient = crowd._submit(["patient"], OPTIONS)
+    until(lambda: crowd.batcher.load > 0)
+
+    may_go_on.set()
+
+    assert texts_of(patient.result(PATIENCE)) == ["PATIENT"]
+    assert not crowd.batcher.restarting
+
+
+def test_where_the_decoder_cannot_begin_anew_everybody_is_told(
+    make_crowd: Callable[..., Crowd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = make_crowd(batch_rows=1)
+    monkeypatch.setattr(NearDecoder, "restart", lambda _: 1 / 0)
+    monkeypatch.setattr(ContinuousDecoder, "_end", lambda *_: 1 / 0)
+    waiting = crowd.wait_with(["waiting"])
+
+    crowd.release()
+
+    assert isinstance(crowd.futures[0].exception(), TranslationFailedError)
+    assert isinstance(waiting.exception(), TranslationFailedError)
+    until(lambda: not crowd.batcher.alive)
+    with pytest.raises(DrainingError):
+        crowd.batcher.translate(["new"], OPTIONS, seconds=PATIENCE)
+    assert crowd.batcher.load == 0.0
+
+
 def test_the_queue_is_bounded_in_texts(make_crowd: Callable[..., Crowd]) -> None:
     crowd = make_crowd(queue_texts=3)
     accepted = crowd.wait_with(["1", "2"])
@@ -361,7 +409,8 @@ def test_nothing_to_translate_needs_no_decoder(make_batcher: Callable[..., Batch
 )
 def test_every_request_gets_its_own_answers_in_order(requests: list[tuple[list[str], int]], batch_rows: int) -> None:
     translator = CapitalsTranslator()
-    batcher = Batcher(translator, queue_texts=1_000, queue_characters=10_000, batch_rows=batch_rows)
+    decoder = NearDecoder(translator.engine, rows=batch_rows)
+    batcher = Batcher(translator, decoder, queue_texts=1_000, queue_characters=10_000, batch_rows=batch_rows)
     with ThreadPoolExecutor(len(requests) or 1) as pool:
         futures = [
             pool.submit(batcher.translate, texts, SearchOptions(beam_size=beam_size), seconds=PATIENCE)
@@ -372,3 +421,4 @@ def test_every_request_gets_its_own_answers_in_order(requests: list[tuple[list[s
     assert all(len(step) <= batch_rows for step in translator.engine.steps)
     assert batcher.load == 0.0
     assert batcher.stop(PATIENCE)
+    assert decoder.closed

@@ -67,7 +67,8 @@ def test_every_setting_is_described_and_can_be_read_back(monkeypatch: pytest.Mon
 
 def test_the_translator_s_own_values_are_those_of_the_settings() -> None:
     """They are written out in the settings, because `--help` does not wait for torch."""
-    assert get_args(Settings.model_fields["engine"].annotation) == tuple(ENGINES)
+    on_processor = tuple(name for name in ENGINES if name != "cuda")
+    assert get_args(Settings.model_fields["engine"].annotation) == on_processor
     assert Settings().batch_rows == MAX_ROWS
 
 

@@ -1,0 +1,70 @@
+"""What the service asks of its two halves: the one that prepares texts, and the one that decodes sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from translator.card import Card
+from translator.config import ModelConfig, SearchOptions
+from translator.search import Hypothesis, Query
+from translator.texts import Draft
+from translator.ticket import Ticket
+from translator.translation import Translation
+
+
+class TextTranslator(Protocol):
+    """Texts to sentences and back; `translator.texts.Texts` is one. Many threads use it at once."""
+
+    card: Card
+    model_config: ModelConfig
+
+    def draft(self, text: str, options: SearchOptions, /) -> Draft:
+        """Prepare a text for the decoder."""
+        ...
+
+    def finish(self, draft: Draft, found: Sequence[Sequence[Hypothesis]], /) -> Translation:
+        """The translation, from the hypotheses of each of `draft.queries`."""
+        ...
+
+
+class Decoder(Protocol):
+    """Sentences to hypotheses; `service.remote_decoder.RemoteDecoder` is one.
+
+    The decoder thread alone uses it, but for `cancel` and `wake`, which any thread may call.
+    """
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        ...
+
+    def describe(self) -> str:
+        """How decoder steps are computed."""
+        ...
+
+    def submit(self, query: Query, *, deadline: float) -> Ticket:
+        """Queue a sentence; `deadline` by `time.monotonic`."""
+        ...
+
+    def cancel(self, ticket: Ticket) -> None:
+        """The sentence leaves soon, and is not among those that `step` returns."""
+        ...
+
+    def step(self) -> list[Ticket]:
+        """Wait until something is done, or for `wake`; returns the tickets that are done. After an error that it
+        raises, the decoder is to be restarted.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Have the current `step`, or else the next, return soon."""
+        ...
+
+    def restart(self) -> None:
+        """Begin anew, without the sentences that were in it. Raises where that is not possible any more."""
+        ...
+
+    def close(self) -> None:
+        """The end."""
+        ...

@@ -1,0 +1,110 @@
+"""The decoder process: `python -m service.decoder_process`, started by `service.remote_decoder` and by nobody else.
+
+It holds the weights and runs continuous decoders, with an interpreter of its own: beside the threads of many requests a
+decoder would wait for the interpreter's lock at every step. There is a lane for each thread: a decoder, an engine with
+one thread and a channel. Threads that share a step meet at dozens of barriers in it, and where the requests take a core
+from one of them, all wait until it is there again; lanes wait for nobody.
+
+On each channel, the first message says how steps are computed, or why that cannot be. From then on the worker sends
+`(submitted, cancelled)`: `(number, query, deadline)` of new sentences and numbers of those that are no longer wanted.
+The answer after a step, if any sentence is done, is a list of `(number, hypotheses, error)`: hypotheses as plain
+tuples, which pickle a good deal faster than dataclasses, or None and the name of the error's type. The process ends
+when the worker closes the channel or dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import Any
+
+from service.channel import Channel
+
+
+def main(model: str, engine: str, threads: str, rows: str, *descriptors: str) -> None:
+    """Load the model and serve the worker at the other ends of `descriptors`, a lane each."""
+    # A terminal's Ctrl-C and a group's SIGTERM come here, too; what was taken in is still to be decoded.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    channels = [Channel(socket.socket(fileno=int(descriptor))) for descriptor in descriptors]
+    import torch
+
+    from translator.pipeline import Translator
+
+    torch.set_num_threads(int(threads))
+    try:
+        first = Translator.load(model, engine=engine)
+        engines = [first.engine, *(first.another_engine(engine) for _ in channels[1:])]
+    except ValueError as error:  # its message says what to do
+        with contextlib.suppress(EOFError):
+            channels[0].send((None, str(error)))
+        return
+    lanes = [
+        threading.Thread(target=_lane, args=(*pair, int(threads), int(rows)))
+        for pair in zip(channels, engines, strict=True)
+    ]
+    for lane in lanes:
+        lane.start()
+
+
+def _lane(channel: Channel, engine: Any, threads: int, rows: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)  # PyTorch's number is one of the calling thread
+    try:
+        channel.send((engine.describe(), None))
+        serve(channel, engine, rows)
+    except EOFError:
+        pass
+    except Exception:  # a process that has lost a lane is to be started again
+        os._exit(1)
+
+
+def serve(channel: Channel, engine: Any, rows: int) -> None:
+    """Decode what the worker sends, until it closes the channel; then raise `EOFError`."""
+    from translator.decoder import ContinuousDecoder
+    from translator.ticket import Ticket
+
+    decoder = ContinuousDecoder(engine, max_rows=rows)
+    numbers: dict[Ticket, int] = {}
+    tickets: dict[int, Ticket] = {}
+    while True:
+        if decoder.idle:
+            channel.wait()
+        channel.flush()
+        for submitted, cancelled in channel.receive():
+            for number, query, deadline in submitted:
+                ticket = decoder.submit(query, deadline=deadline)
+                numbers[ticket], tickets[number] = number, ticket
+            for number in cancelled:
+                if number in tickets:  # else it was done a moment ago
+                    ticket = tickets.pop(number)
+                    del numbers[ticket]
+                    decoder.cancel(ticket)
+        if decoder.idle:
+            continue
+        try:
+            done = [(numbers.pop(ticket), *_outcome(ticket)) for ticket in decoder.step()]
+        except Exception as error:  # nobody's; the engine's own errors are those of sentences
+            done = [(number, None, type(error).__name__) for number in tickets]
+            decoder = ContinuousDecoder(engine, max_rows=rows)
+            numbers.clear()
+        for number, *_ in done:
+            del tickets[number]
+        if done:
+            channel.send(done)
+
+
+def _outcome(ticket: Any) -> tuple[list[tuple[Any, ...]] | None, str | None]:
+    if ticket.error is not None:
+        # The message may quote the user's text.
+        return None, type(ticket.error.__cause__ or ticket.error).__name__
+    return [(one.tokens, one.log_probability, one.score, one.finished) for one in ticket.hypotheses], None
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
