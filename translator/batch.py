@@ -171,11 +171,11 @@ class LiveBatch:
             ended_W = tokens_W == self.engine.eos_id
             cut = bool(self.lengths_N[position] >= self.limits_N[position])
             for row, score, ended in zip(rows_W.tolist(), scores_W.tolist(), ended_W.tolist(), strict=True):
-                if ended:
+                if ended and np.isfinite(score):
                     self._add(position, row, score, finished=True)
-                elif cut:
+                elif cut and not ended:
                     self._add(position, row, float(self.scores_R[row]), finished=False)
-            going_W = _NO_ROWS if cut else np.flatnonzero(~ended_W)
+            going_W = _NO_ROWS if cut else np.flatnonzero(~ended_W & np.isfinite(scores_W))
             for all_NK, drawn_W in ((scores_NK, scores_W), (parents_NK, rows_W), (tokens_NK, tokens_W)):
                 all_NK[position, : len(going_W)] = drawn_W[going_W]
             ticket.numbers_WT = ticket.numbers_WT[going_W]

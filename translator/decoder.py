@@ -130,7 +130,12 @@ class ContinuousDecoder:
             if not keep_N.any():
                 self._batch = None
             elif not keep_N.all():
-                self._batch.keep(keep_N)
+                staying = [ticket for ticket in self._batch.tickets if ticket not in gone]
+                try:
+                    self._batch.keep(keep_N)
+                except Exception as error:
+                    self._batch = None
+                    self._try_alone(staying, error)
 
     def _admit(self) -> None:
         chosen = self._next_to_join()

@@ -39,8 +39,8 @@ class ReferenceEngine:
     def __init__(
         self, model: Seq2Seq, *, source_eos_id: int, target_eos_id: int, forbidden: Sequence[int] = ()
     ) -> None:
-        """`forbidden` target tokens, such as `<pad>`, get probability 0. The weights are those at the time of this
-        call.
+        """`forbidden` target tokens, such as `<pad>`, get probability 0. The decoder's LSTM
+        weights are those at the time of this call; all others stay the model's.
         """
         self._model = model
         self._source_eos_id = source_eos_id

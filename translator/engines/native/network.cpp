@@ -9,7 +9,9 @@
 #include "network.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <numeric>
 #include <vector>
@@ -62,9 +64,16 @@ class NetworkOf final : public ::Network {
     }
     const int V = shape.target_vocabulary;
     jobs.push_back([=, this] { output_.pack(V, {weights.output}, {H}, {H}, [V](int c) { return c < V ? c : -1; }); });
+    std::atomic<bool> failed{false};  // an exception that leaves a thread ends the process
     pool_.run([&](int thread) {
-      for (size_t i = static_cast<size_t>(thread); i < jobs.size(); i += static_cast<size_t>(pool_.threads())) jobs[i]();
+      try {
+        for (size_t i = static_cast<size_t>(thread); i < jobs.size(); i += static_cast<size_t>(pool_.threads())) jobs[i]();
+      } catch (const std::exception&) {
+        failed = true;
+      }
     });
+    if (failed) throw std::bad_alloc();
+    nothing_.assign(static_cast<size_t>(cells_), 0.0f);
     output_bias_.assign(static_cast<size_t>(output_.tiles) * kColumns, kNone);
     std::copy(weights.output_bias, weights.output_bias + V, output_bias_.begin());
     forbidden_.assign(output_bias_.size(), 0.0f);
@@ -220,7 +229,7 @@ class NetworkOf final : public ::Network {
   const size_t record_, input_record_, layer_bytes_;
   std::vector<Layer> encoder_, decoder_;
   Matrix<P> context_, combine_, output_;
-  std::vector<float> output_bias_, forbidden_;
+  std::vector<float> output_bias_, forbidden_, nothing_;
   std::vector<bool> forbidding_;  // whether a tile has forbidden tokens
 
   // Working space, kept from call to call.
@@ -272,14 +281,13 @@ void NetworkOf<P>::encode(int sentences, const int32_t* lengths, const int64_t* 
   pool_.run([&](int thread) {
     const int threads = pool_.threads();
     const Share mine(sentences, thread, threads);
-    const std::vector<float> nothing(static_cast<size_t>(cells_), 0.0f);
     for (int row = mine.first; row < mine.last; ++row) {
       for (int t = 0; t < lengths[order[row]]; ++t)
         embed(weights_.source_embedding, tokens[token_start[order[row]] + t],
               x_records_.get() + input_record_ * (offset[t] + row));
       for (int l = 0; l < shape_.layers; ++l) {
-        P::store_record(const_cast<uint8_t*>(recurrent[l][row]), nothing.data(), cells_);
-        std::memcpy(cells[l][row], nothing.data(), sizeof(float) * cells_);
+        P::store_record(const_cast<uint8_t*>(recurrent[l][row]), nothing_.data(), cells_);
+        std::memcpy(cells[l][row], nothing_.data(), sizeof(float) * cells_);
       }
     }
     pool_.meet();
