@@ -9,6 +9,7 @@ has a deadline, and a request that fails fails alone.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -203,11 +204,9 @@ class Batcher:
         self._decoder.wake()
 
     def _run(self) -> None:
-        try:
+        with contextlib.closing(self._decoder):
             while self._work():
                 pass
-        finally:
-            self._decoder.close()
 
     def _work(self) -> bool:
         """One step and what belongs to it; False at the end."""
