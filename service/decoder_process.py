@@ -15,6 +15,7 @@ when the worker closes the channel or dies.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -24,12 +25,16 @@ from typing import Any
 
 from service.channel import Channel
 
+_NICENESS = 10
+
 
 def main(model: str, engine: str, threads: str, rows: str, *descriptors: str) -> None:
     """Load the model and serve the worker at the other ends of `descriptors`, a lane each."""
     # A terminal's Ctrl-C and a group's SIGTERM come here, too; what was taken in is still to be decoded.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # Reading a request and answering it comes first: it is short, and the health check is among it.
+    os.nice(_NICENESS)
     channels = [Channel(socket.socket(fileno=int(descriptor))) for descriptor in descriptors]
     import torch
 
@@ -43,6 +48,7 @@ def main(model: str, engine: str, threads: str, rows: str, *descriptors: str) ->
         with contextlib.suppress(EOFError):
             channels[0].send((None, str(error)))
         return
+    gc.freeze()  # what has been loaded stays
     lanes = [
         threading.Thread(target=_lane, args=(*pair, int(threads), int(rows)))
         for pair in zip(channels, engines, strict=True)

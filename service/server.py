@@ -8,6 +8,7 @@ for ever, and so does a decoder process that ends again and again.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import select
@@ -15,6 +16,7 @@ import selectors
 import shlex
 import signal
 import socket
+import sys
 import time
 from functools import partial
 from http import HTTPStatus
@@ -54,6 +56,8 @@ _HEADER_SECONDS = 20.0
 _CONNECTIONS = 800
 _DRAIN_MARGIN_SECONDS = 10.0
 _LOADING_SECONDS = 300
+# With a hundred request threads, the one that accepts connections would else wait 5 ms for each of them.
+_SWITCH_SECONDS = 0.001
 _REQUEST_LINE_BYTES = 8190
 
 
@@ -92,6 +96,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
     def load(self) -> Flask:
         """The application with its model; called in the worker, after the fork."""
         settings = self._settings
+        sys.setswitchinterval(_SWITCH_SECONDS)
         decoder = RemoteDecoder(
             self._model, engine=settings.engine, threads=settings.decoding_threads(), rows=settings.batch_rows
         )
@@ -112,6 +117,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
             raise AppImportError(
                 f"Error: {self._model}: the model cannot translate ({error.__cause__ or 'too slow'})"
             ) from error
+        gc.freeze()  # what has been loaded stays; looking through it again would stop all threads
         return app
 
     def run(self) -> None:

@@ -7,8 +7,10 @@ request than the server does.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,14 +23,11 @@ NO_ANSWER = 0
 """Stands for a status where there was no answer: a refused or broken connection, or `REQUEST_SECONDS` over."""
 
 REQUEST_SECONDS = 60.0
-PROBE_SECONDS = 0.02
-"""From one question to `GET /health` to the next."""
 _REFUSAL_PAUSE_SECONDS = 0.1
 _WARM_UP_LIMIT_SECONDS = 60.0
 _EXTENSION = 4
 _SAMPLE_SECONDS = 0.05
 
-_HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
@@ -218,32 +217,26 @@ def failures(outcomes: Iterable[Outcome]) -> dict[str, int]:
 
 
 async def probe(port: int, seconds: float, going: Callable[[], bool]) -> tuple[list[float], int]:
-    """Ask `GET /health` at fixed moments; how long each answer took, in seconds, and how many were not 200.
+    """Ask `GET /health` at fixed moments from a process of its own; how long each answer took, in seconds, and how many
+    were not 200.
 
-    It ends after `seconds`, or when `going` says so.
-
-    A probe that is due while the last one still waits is counted from when it was due: who stands still for a second
-    has let fifty clients wait, and not one.
+    It ends after `seconds`, or when `going` says so. Here, a hundred answers to the clients that come at once
+    would be handled before the one to the probe is looked at.
     """
-    connection = Connection(port)
-    latencies: list[float] = []
-    failed = 0
-    try:
-        await connection.status_of(_HEALTH)
-        begun = ended = time.perf_counter()
-        for number in range(round(seconds / PROBE_SECONDS)):
-            due = begun + number * PROBE_SECONDS
-            if due > ended:
-                await asyncio.sleep(due - ended)
-            started = due if due < ended else time.perf_counter()
-            failed += await connection.status_of(_HEALTH) != OK
-            ended = time.perf_counter()
-            latencies.append(ended - started)
-            if ended > begun + seconds or not going():
-                break
-    finally:
-        connection.close()
-    return latencies, failed
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.benchmarks.health_probe", str(port), str(seconds)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    for _ in range(round(seconds / _SAMPLE_SECONDS)):
+        if not going():
+            break
+        await asyncio.sleep(_SAMPLE_SECONDS)
+    output, _ = await process.communicate()  # which closes its input, and so tells it to end
+    found = json.loads(output)
+    return found["latencies"], found["failed"]
 
 
 async def _most(resident_bytes: Callable[[], int], seconds: float, going: Callable[[], bool]) -> int:
