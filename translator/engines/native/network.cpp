@@ -338,19 +338,42 @@ void NetworkOf<P>::encode(int sentences, const int32_t* lengths, const int64_t* 
 // Dot attention, Luong et al. 2015, equations 5 and 7; `memory` [length, cells].
 template <class P>
 void NetworkOf<P>::attend(const float* memory, int length, const float* x, float* weights, float* attended) const {
+  // Four sums at a time: one alone would wait for each of its own additions.
+  constexpr int kSums = 4;
   float most = kNone;
-  for (int s = 0; s < length; ++s) {
-    Vec sum = zero();
-    for (int i = 0; i < cells_; i += kWidth) sum = fma(load(memory + static_cast<size_t>(s) * cells_ + i), load(x + i), sum);
-    weights[s] = total(sum);
-    most = std::max(most, weights[s]);
+  for (int s = 0; s < length; s += kSums) {
+    Vec sums[kSums];
+    const float* positions[kSums];
+    for (int j = 0; j < kSums; ++j) {
+      sums[j] = zero();
+      positions[j] = memory + static_cast<size_t>(std::min(s + j, length - 1)) * cells_;
+    }
+    for (int i = 0; i < cells_; i += kWidth)
+      for (int j = 0; j < kSums; ++j) sums[j] = fma(load(positions[j] + i), load(x + i), sums[j]);
+    for (int j = 0; j < kSums && s + j < length; ++j) {
+      weights[s + j] = total(sums[j]);
+      most = std::max(most, weights[s + j]);
+    }
   }
-  float mass = 0.0f;
-  for (int s = 0; s < length; ++s) mass += weights[s] = std::exp(weights[s] - most);
-  for (int i = 0; i < cells_; i += kWidth) {
-    Vec sum = zero();
-    for (int s = 0; s < length; ++s) sum = fma(load(memory + static_cast<size_t>(s) * cells_ + i), all(weights[s]), sum);
-    store(attended + i, div(sum, all(mass)));
+  for (int s = length; s < padded(length); ++s) weights[s] = kNone;
+  Vec masses = zero();
+  for (int s = 0; s < padded(length); s += kWidth) {
+    const Vec mass = exponential(sub(load(weights + s), all(most)));
+    store(weights + s, mass);
+    masses = add(masses, mass);
+  }
+  const Vec mass = all(total(masses));
+  const int block = kSums * kWidth;
+  for (int i = 0; i < cells_; i += block) {
+    const int count = std::min(kSums, (cells_ - i) / kWidth);
+    Vec sums[kSums];
+    for (Vec& sum : sums) sum = zero();
+    for (int s = 0; s < length; ++s) {
+      const Vec weight = all(weights[s]);
+      const float* position = memory + static_cast<size_t>(s) * cells_ + i;
+      for (int j = 0; j < count; ++j) sums[j] = fma(load(position + j * kWidth), weight, sums[j]);
+    }
+    for (int j = 0; j < count; ++j) store(attended + i + j * kWidth, div(sums[j], mass));
   }
 }
 
@@ -367,7 +390,7 @@ void NetworkOf<P>::step(const Step& step) {
   best_tokens_.grow(sizeof(int32_t) * lists);
   merged_values_.grow(sizeof(float) * R * C);
   merged_tokens_.grow(sizeof(int32_t) * R * C);
-  tile_sums_.grow(sizeof(float) * 2 * R * tiles);
+  tile_sums_.grow(sizeof(float) * 2 * R * padded(tiles));
   heads_.grow(sizeof(int32_t) * R);
   inputs_.resize(R);
   recurrent_.resize(static_cast<size_t>(R) * layers);
@@ -384,11 +407,11 @@ void NetworkOf<P>::step(const Step& step) {
       cells_out_[static_cast<size_t>(l) * R + r] = cells_of(step.state_out + state_size * r, l);
     }
   }
+  const int longest = *std::max_element(step.length_R, step.length_R + R);
   if (shape_.attention) {
-    const int longest = *std::max_element(step.length_R, step.length_R + R);
     attended_.grow(sizeof(float) * cells_ * R);
     attended_records_.grow(record_ * R);
-    scratch_.grow(sizeof(float) * static_cast<size_t>(longest) * pool_.threads());
+    scratch_.grow(sizeof(float) * static_cast<size_t>(padded(longest)) * pool_.threads());
     attended_rows_.resize(R);
     rows_out_.resize(R);
     combined_.grow(sizeof(float) * combine_.tiles * kColumns * R);
@@ -415,7 +438,7 @@ void NetworkOf<P>::step(const Step& step) {
       pool_.meet();
     }
     if (shape_.attention) {
-      float* weights = scratch_.floats() + scratch_.bytes() / sizeof(float) / pool_.threads() * thread;
+      float* weights = scratch_.floats() + static_cast<size_t>(padded(longest)) * thread;
       for (int r = mine.first; r < mine.last; ++r) {
         float* attended = attended_.floats() + static_cast<size_t>(cells_) * r;
         attend(reinterpret_cast<const float*>(step.source_R[r]) + memory_offset, step.length_R[r],
@@ -463,9 +486,9 @@ void NetworkOf<P>::project(const Step& step, int thread) {
         const float top = largest(most);
         Vec mass = zero();
         for (int i = 0; i < kColumns; i += kWidth) mass = add(mass, exponential(sub(load(logits[m] + i), all(top))));
-        float* kept = tile_sums_.floats() + (static_cast<size_t>(row) * tiles + tile) * 2;
+        float* kept = tile_sums_.floats() + static_cast<size_t>(row) * 2 * padded(tiles) + tile;
         kept[0] = top;
-        kept[1] = total(mass);
+        kept[padded(tiles)] = total(mass);
         if (forbidding_[tile])  // the probability of a forbidden token is lost, not given to others
           for (int i = 0; i < kColumns; ++i) logits[m][i] += forbidden_[tile * kColumns + i];
         BestOf best(values + static_cast<size_t>(row) * C, tokens + static_cast<size_t>(row) * C, C);
@@ -486,12 +509,16 @@ void NetworkOf<P>::project(const Step& step, int thread) {
   pool_.meet();
   const Share mine(R, thread, threads);
   for (int row = mine.first; row < mine.last; ++row) {
-    const float* kept = tile_sums_.floats() + static_cast<size_t>(row) * tiles * 2;
-    float top = kept[0];
-    for (int tile = 1; tile < tiles; ++tile) top = std::max(top, kept[2 * tile]);
-    double mass = 0.0;
-    for (int tile = 0; tile < tiles; ++tile) mass += kept[2 * tile + 1] * std::exp(kept[2 * tile] - top);
-    const float log_sum = top + static_cast<float>(std::log(mass));
+    // log Σ e^logit from the tiles' largest logits, and behind them their sums.
+    float* tops = tile_sums_.floats() + static_cast<size_t>(row) * 2 * padded(tiles);
+    float* sums = tops + padded(tiles);
+    const float top = *std::max_element(tops, tops + tiles);
+    std::fill(tops + tiles, sums, top);
+    std::fill(sums + tiles, sums + padded(tiles), 0.0f);
+    Vec mass = zero();
+    for (int tile = 0; tile < tiles; tile += kWidth)
+      mass = fma(load(sums + tile), exponential(sub(load(tops + tile), all(top))), mass);
+    const float log_sum = top + std::log(total(mass));
     float* merged = merged_values_.floats() + static_cast<size_t>(row) * C;
     int32_t* merged_tokens = reinterpret_cast<int32_t*>(merged_tokens_.get()) + static_cast<size_t>(row) * C;
     std::fill(merged, merged + C, kNone);
