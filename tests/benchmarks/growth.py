@@ -74,6 +74,8 @@ def draw_growth(curves: dict[str, Curve], file: Path) -> None:
         if title != _ONCE:
             panel.plot(sizes, [times[-1] * size / sizes[-1] for size in sizes], linestyle="--", color="grey")
         panel.set(xscale="log", yscale="log", xlabel=title, ylabel="ms a sentence")
+        if title == _ONCE:
+            panel.set(yscale="linear", ylim=(0, None))
         panel.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
         panel.set_xticks([], minor=True)
         panel.yaxis.set_major_formatter("{x:g}")

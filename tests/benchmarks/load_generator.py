@@ -234,7 +234,7 @@ async def probe(port: int, seconds: float, going: Callable[[], bool]) -> tuple[l
         if not going():
             break
         await asyncio.sleep(_SAMPLE_SECONDS)
-    output, _ = await process.communicate()  # which closes its input, and so tells it to end
+    output, _ = await process.communicate(b"")  # which closes its input, and so tells it to end
     found = json.loads(output)
     return found["latencies"], found["failed"]
 

@@ -68,8 +68,9 @@ class CPUEngine:
         threads: int | None = None,
         instruction_set: str | None = None,
     ) -> None:
-        """`forbidden` target tokens, such as `<pad>`, get probability 0. The weights are packed
-        as they are at the time of this call; the embeddings stay the model's. `threads` are torch's if not given, `instruction_set` the best that this processor has.
+        """`forbidden` target tokens, such as `<pad>`, get probability 0. The weights are packed as they are at the time
+        of this call; the embeddings stay the model's. `threads` are torch's if not given, `instruction_set` the best
+        that this processor has.
 
         Raises `ValueError` where the library is missing or has no such instruction set, where a weight is not finite,
         and for embeddings of more than 16,384 dimensions.
