@@ -274,7 +274,7 @@ def test_while_the_decoder_is_started_again_requests_wait_for_it(
     monkeypatch.setattr(NearDecoder, "restart", slow)
     monkeypatch.setattr(ContinuousDecoder, "_admit", lambda _: 1 / 0)
     crowd.translator.may_go_on.set()
-    crowd.wait_with(["in it"])
+    crowd.futures.append(crowd._submit(["in it"], OPTIONS))  # which the decoder may take at once
     assert entered.wait(PATIENCE)
     monkeypatch.undo()
     assert crowd.batcher.restarting
