@@ -29,7 +29,7 @@ help: ## List the commands and the variables
 	  RECIPE 'what make train trains: a shipped recipe or a TOML file ($(RECIPE))' \
 	  TRAIN_FLAGS 'further options for training, such as "--set optimisation.epochs=1"' \
 	  PYTEST_FLAGS 'further options for pytest, such as "-k search"' \
-	  BENCH_FLAGS 'further options for make bench and bench-peers, such as "--rounds 1"' \
+	  BENCH_FLAGS 'further options for make bench-peers and the first half of make bench, such as "--rounds 1"' \
 	  TORCH_INDEX 'another package index for PyTorch alone, such as the one of its CPU-only builds' \
 	  PYTHON 'the Python to make $(VENV) with, 3.11 or newer (found by itself)'
 
@@ -68,6 +68,7 @@ train: $(VENV)/.train ## Train RECIPE, measure it on its test set; the model is 
 .PHONY: bench
 bench: $(VENV)/.bench ## Measure decoding against the machine's limits, and the service under load, in 10 minutes
 	$(BIN)/python -m tests.benchmarks $(BENCH_FLAGS)
+	$(BIN)/python -m tests.benchmarks.service_load --rounds 1
 
 .PHONY: bench-peers
 bench-peers: $(VENV)/.dev ## Install the peers and measure against them
