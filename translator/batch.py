@@ -20,8 +20,6 @@ from translator.engines.base import Beams, Engine, Extensions, Integers
 from translator.search import Doubles, draw
 from translator.ticket import Ticket
 
-__all__ = ["LiveBatch", "Ticket"]
-
 _NONE = -np.inf
 _NO_ROWS: Integers = np.zeros(0, dtype=np.int64)
 _BY_SENTENCE = ("widths_N", "beam_sizes_N", "lengths_N", "limits_N", "bounds_N")

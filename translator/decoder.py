@@ -20,9 +20,7 @@ from translator.engines.base import Engine
 from translator.search import Hypothesis, Query
 from translator.ticket import DeadlineError, DecodingError, Ticket
 
-__all__ = ["MAX_ROWS", "MAX_TOKENS", "ContinuousDecoder", "DeadlineError", "DecodingError", "decode"]
-
-# Rows beyond which a step of the CPU engine's int8 kernels gets no faster a row (see tests/benchmarks/RESULTS.md).
+# Beyond some hundred rows a step gets no faster a row (tests/benchmarks/RESULTS.md); more of them are read at a time.
 MAX_ROWS = 512
 MAX_TOKENS = 8192
 

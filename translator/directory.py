@@ -25,8 +25,6 @@ from translator.files import sha256_of, written_directory
 from translator.model import Seq2Seq
 from translator.vocabulary import Vocabulary
 
-__all__ = ["LoadedModel", "ModelDirectoryError", "WeightStorage", "load_model", "save_model", "update_card"]
-
 WeightStorage = Literal["float32", "bfloat16", "int8"]
 
 _SCALE_SUFFIX = ".scale"

@@ -10,14 +10,12 @@ import torch
 
 from translator.config import SearchOptions
 from translator.decoder import ContinuousDecoder
-from translator.description import SHIPPED_MODELS, model_path
+from translator.description import model_path
 from translator.directory import LoadedModel, load_model
 from translator.engines import Engine, make_engine
 from translator.search import Hypothesis, Query
-from translator.texts import Draft, Texts
+from translator.texts import Texts
 from translator.translation import Translation
-
-__all__ = ["SHIPPED_MODELS", "Draft", "Translation", "Translator", "model_path"]
 
 _DEFAULT_OPTIONS = SearchOptions()
 
@@ -26,7 +24,7 @@ class Translator(Texts):
     """A model with its vocabularies and its engine.
 
     One thread at a time may call `translate`. `draft` and `finish` may be called from any thread beside it; they are
-    for programs that run a `ContinuousDecoder` of their own over `engine`, as the service does.
+    for programs that run a `ContinuousDecoder` of their own over `engine`.
     """
 
     def __init__(self, loaded: LoadedModel, *, engine: Engine[Any] | None = None) -> None:

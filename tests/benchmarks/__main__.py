@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from tests.benchmarks.growth import draw_growth, measure_growth
-from tests.benchmarks.load_sentences import Rotation, read_sentences
+from tests.benchmarks.load_sentences import Rotation, read_sentences, sentences_option
 from tests.benchmarks.machine import MANY, machine_table, measure_machine
 from tests.benchmarks.processor import describe_machine
 
@@ -22,13 +22,7 @@ PROGRESS = Console(stderr=True, highlight=False, markup=False)
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--rounds", default=5, type=click.IntRange(1, 50), help="How often all is measured, in turn.")
 @click.option("--threads", default=2, type=click.IntRange(1), help="Threads of the engine and of the ceilings.")
-@click.option(
-    "--sentences",
-    "files",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Sentences to translate, one a line; may be repeated. Some of our own if not given.",
-)
+@sentences_option
 @click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help="Draw how the cost grows there.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all numbers here.")
 def main(rounds: int, threads: int, files: tuple[Path, ...], figure: Path | None, json_file: Path | None) -> None:

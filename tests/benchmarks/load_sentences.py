@@ -62,6 +62,15 @@ Because the bridge is being repaired, all trains to the north stop here until th
 My neighbour has been learning the piano for a year, and every evening we hear the same little song again.
 """.splitlines()
 
+sentences_option = click.option(
+    "--sentences",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Sentences to translate, one a line; may be repeated. Some of our own if not given.",
+)
+"""What `read_sentences` gets, for the commands of the benchmarks."""
+
 
 class Rotation:
     """Sentences by number, without end and without repetition, so that no cache can help.

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from tests.benchmarks.load_generator import measure
 from tests.benchmarks.load_report import COMPARED_CLIENTS, Measurements, Visit, print_report
-from tests.benchmarks.load_sentences import Rotation, read_sentences
+from tests.benchmarks.load_sentences import Rotation, read_sentences, sentences_option
 from tests.benchmarks.offline_translation import measure_offline
 from tests.benchmarks.server_processes import (
     BATCHING_OFF,
@@ -44,13 +44,7 @@ _WIDTH = 150
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--model", default="en-fr", help="Model directory, or name of a shipped model.")
-@click.option(
-    "--sentences",
-    "files",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Sentences to translate, one a line; may be repeated. Some of our own if not given.",
-)
+@sentences_option
 @click.option(
     "--seconds", default=5.0, type=click.FloatRange(0.5, 60), help="Time measured for each number of clients."
 )

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from tests.benchmarks.load_generator import OK, Clients, Latency, failures
-from tests.benchmarks.load_sentences import Rotation, read_sentences
+from tests.benchmarks.load_sentences import Rotation, read_sentences, sentences_option
 from tests.benchmarks.server_processes import end_in_order_on_sigterm, model_languages, running, service
 
 _CLIENTS = 32
@@ -92,13 +92,7 @@ async def _soak(
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--model", default="en-fr", help="Model directory, or name of a shipped model.")
-@click.option(
-    "--sentences",
-    "files",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Sentences to translate, one a line; may be repeated. Some of our own if not given.",
-)
+@sentences_option
 @click.option("--count", default=50_000, type=click.IntRange(100, 1_000_000), help="How many to send; whole hundreds.")
 @click.option("--minutes", default=60.0, type=click.FloatRange(0.1, 600), help="Stop after this time in any case.")
 def main(model: str, files: tuple[Path, ...], count: int, minutes: float) -> None:

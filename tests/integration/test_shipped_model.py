@@ -9,8 +9,8 @@ import pytest
 
 from training.evaluation import evaluate_translator
 from translator import SearchOptions, Translator
+from translator.description import SHIPPED_MODELS
 from translator.engines.native_library import instruction_sets
-from translator.pipeline import SHIPPED_MODELS
 
 TEST_SET = Path(__file__).parents[3] / "shared" / "corpora" / "tatoeba-en-fr"
 needs_test_set = pytest.mark.skipif(not (TEST_SET / "test.en").is_file(), reason="needs the corpus tatoeba-en-fr")

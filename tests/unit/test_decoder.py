@@ -15,12 +15,12 @@ from torch import Tensor
 
 from tests.engines import EOS, PAD, ScriptedEngine, network
 from translator.config import SearchOptions
-from translator.decoder import ContinuousDecoder, DeadlineError, DecodingError, decode
+from translator.decoder import ContinuousDecoder, decode
 from translator.engines import Beams, Engine, Extensions, ReferenceEngine, make_engine
 from translator.engines.base import Integers
 from translator.engines.native_library import instruction_sets
 from translator.search import Hypothesis, Query
-from translator.ticket import Ticket
+from translator.ticket import DeadlineError, DecodingError, Ticket
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from translator import description, files
 from translator import directory as directory_module
 from translator.card import Score
-from translator.directory import LoadedModel, ModelDirectoryError, load_model, save_model, update_card
+from translator.description import ModelDirectoryError
+from translator.directory import LoadedModel, load_model, save_model, update_card
 from translator.model import Seq2Seq
 
 

@@ -23,7 +23,8 @@ from translator import SearchOptions, Translation, Translator
 from translator.card import Card, TrainingLengths
 from translator.config import ModelConfig
 from translator.decoder import decode
-from translator.directory import LoadedModel, ModelDirectoryError, load_model
+from translator.description import ModelDirectoryError
+from translator.directory import LoadedModel, load_model
 from translator.engines import ENGINES, ReferenceEngine
 from translator.engines.native_library import instruction_sets
 from translator.model import Seq2Seq
