@@ -6,10 +6,13 @@ import importlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
 
 _EXTRA = ("datasets", "matplotlib", "sacrebleu")
 _INSTALL = "install what training needs: pip install '.[train]'"
@@ -110,24 +113,30 @@ def prepare(recipe: str, overrides: tuple[str, ...], output: Path | None) -> Non
     help="Folder written by `prepare`. If not given, prepared/NAME is used and made where it has to be.",
 )
 def train(recipe: str, overrides: tuple[str, ...], resume: bool, prepared: Path | None) -> None:
-    """Train the recipe's model and write its model directory."""
+    """Train the recipe's model and write its model directory.
+
+    On several GPUs: torchrun --nproc-per-node 8 -m training train RECIPE
+    """
     # A training job finds out at its start, not at its first validation.
     _require(("matplotlib", "sacrebleu"))
+    from training.distributed import joined
+    from training.prepared import load_prepared
     from training.recipe import load_recipe
+    from training.trainer import train
 
     loaded = load_recipe(recipe, overrides)
     console = Console(stderr=True)
-    if prepared is not None:
-        from training.prepared import load_prepared
+    with joined() as world:
+        folder = prepared or world.first(lambda: _prepared_folder(loaded, console))
+        model = train(loaded, load_prepared(folder), resume=resume, world=world, console=console)
+        if world.is_first:
+            click.echo(model)
 
-        pairs = load_prepared(prepared)
-    else:
-        from training.preparation import prepare_or_reuse
 
-        pairs = prepare_or_reuse(loaded, console=console)
-    from training.trainer import train
+def _prepared_folder(recipe: Recipe, console: Console) -> Path:
+    from training.preparation import prepare_or_reuse
 
-    click.echo(train(loaded, pairs, resume=resume, console=console))
+    return prepare_or_reuse(recipe, console=console).path
 
 
 if __name__ == "__main__":

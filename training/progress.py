@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,11 +71,14 @@ class Progress:
 class RunLog:
     """`log.jsonl`: one JSON object a line, flushed as it is written."""
 
-    def __init__(self, path: Path, resumed_update: int) -> None:
-        """Opens for appending. Lines after `resumed_update`, written by a run that was killed later, are dropped."""
-        self._path = path
-        kept = [entry for entry in read_log(path) if entry["update"] <= resumed_update] if resumed_update else []
-        self._file = path.open("w", encoding="utf-8")
+    def __init__(self, path: Path | None, resumed_update: int) -> None:
+        """Opens for appending; None keeps nothing. Lines after `resumed_update`, written by a run that was killed
+        later, are dropped.
+        """
+        kept = (
+            [entry for entry in read_log(path) if entry["update"] <= resumed_update] if path and resumed_update else []
+        )
+        self._file = (path or Path(os.devnull)).open("w", encoding="utf-8")
         for entry in kept:
             self._put(entry)
 
