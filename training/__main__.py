@@ -1,4 +1,4 @@
-"""python -m training prepare | train | evaluate"""
+"""python -m training prepare | train | evaluate | average | learning-rate"""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from rich.console import Console
 _EXTRA = ("datasets", "matplotlib", "sacrebleu")
 _INSTALL = "install what training needs: pip install '.[train]'"
 # Commands that live with what they do; they are imported when they are called.
-_ELSEWHERE = {"evaluate": "training.evaluation"}
+_ELSEWHERE = {
+    "average": "training.average",
+    "evaluate": "training.evaluation",
+    "learning-rate": "training.learning_rate_range",
+}
 
 
 class _Commands(click.Group):
@@ -27,7 +31,7 @@ class _Commands(click.Group):
         if name not in _ELSEWHERE:
             return super().get_command(context, name)
         try:
-            command = getattr(importlib.import_module(_ELSEWHERE[name]), name)
+            command = getattr(importlib.import_module(_ELSEWHERE[name]), name.replace("-", "_"))
         except ModuleNotFoundError as error:
             raise _missing(error) from error
         assert isinstance(command, click.Command)
@@ -109,22 +113,22 @@ def prepare(recipe: str, overrides: tuple[str, ...], output: Path | None) -> Non
     type=click.Path(path_type=Path),
     help="Folder written by `prepare`. If not given, prepared/NAME is used and made where it has to be.",
 )
-def train(recipe: str, overrides: tuple[str, ...], resume: bool, prepared: Path | None) -> None:
+@click.option("--dry-run", is_flag=True, help="Print counts, lengths, parameters, memory and time, and train nothing.")
+def train(recipe: str, overrides: tuple[str, ...], resume: bool, prepared: Path | None, dry_run: bool) -> None:
     """Train the recipe's model and write its model directory."""
     # A training job finds out at its start, not at its first validation.
     _require(("matplotlib", "sacrebleu"))
+    from training.preparation import open_prepared
     from training.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
     console = Console(stderr=True)
-    if prepared is not None:
-        from training.prepared import load_prepared
+    pairs = open_prepared(loaded, prepared, console=console)
+    if dry_run:
+        from training.dry_run import dry_run as show_plan
 
-        pairs = load_prepared(prepared)
-    else:
-        from training.preparation import prepare_or_reuse
-
-        pairs = prepare_or_reuse(loaded, console=console)
+        show_plan(loaded, pairs, Console())
+        return
     from training.trainer import train
 
     click.echo(train(loaded, pairs, resume=resume, console=console))
