@@ -127,7 +127,6 @@ def training_memory(
     shape: BatchShape,
     *,
     low_precision: bool,
-    dropout: bool = False,
     device_type: str = "cpu",
     gradients_by_row: bool = False,
     weight_average: bool = False,
@@ -136,7 +135,6 @@ def training_memory(
 
     Args:
         low_precision: matrix products and activations are in bfloat16; weights and gradients stay in float32.
-        dropout: whether there is dropout between the layers.
         device_type: "cpu" or "cuda", which have slices of different size.
         gradients_by_row: whether embeddings that are not tied have gradients for the rows of the batch alone.
         weight_average: whether an average of the weights is kept beside them.
@@ -162,26 +160,25 @@ def training_memory(
         optimiser=2 * parameters * _FLOAT32 if options.optimiser == "adam" else 0,
         weight_average=parameters * _FLOAT32 if weight_average else 0,
         low_precision_weights=matrices * _BFLOAT16 if low_precision else 0,
-        activations=_activations(config, shape, dropout) * width,
+        activations=_activations(config, shape) * width,
         output_layer=slice_bytes + vocabulary * hidden * _FLOAT32 + 2 * target_tokens * hidden * width,
         working=5 * hidden * max(source_tokens, target_tokens) * width,
     )
 
 
-def _activations(config: ModelConfig, shape: BatchShape, dropout: bool) -> int:
+def _activations(config: ModelConfig, shape: BatchShape) -> int:
     """Numbers that the forward pass keeps: of each layer its input, four gates, cell, tanh of the cell and output."""
     hidden = config.hidden_size
     numbers = 0
     sides = (("encoder", shape.source_positions), ("decoder", shape.target_positions))
     for side, positions in sides:
-        inputs = sum(_input_sizes(config, side)) * (2 if dropout else 1)
-        numbers += shape.sentences * positions * (inputs + 7 * hidden * config.num_layers)
+        numbers += shape.sentences * positions * (sum(_input_sizes(config, side)) + 7 * hidden * config.num_layers)
     target_tokens = shape.sentences * shape.target_positions
     if config.attention == "dot":
         memory = shape.source_positions * (hidden + shape.target_positions)
         # The decoder's output, beside what was attended to and again by itself, and the tanh of their combination.
         numbers += shape.sentences * memory + target_tokens * 4 * hidden
-    return numbers + (target_tokens * hidden if dropout else 0)
+    return numbers
 
 
 def _input_sizes(config: ModelConfig, side: str) -> list[int]:

@@ -158,7 +158,6 @@ def _memory(
         recipe.optimisation,
         shape,
         low_precision=low_precision,
-        dropout=recipe.model.dropout > 0,
         device_type=device_type,
     )
 

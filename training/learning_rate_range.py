@@ -1,7 +1,8 @@
 """The learning-rate range test of Smith 2017, *Cyclical Learning Rates for Training Neural Networks*, section 3.3.
 
-A few hundred updates are made while the rate grows; where the loss falls fastest is a good rate, where it turns is the
-largest one. The rate grows exponentially instead of linearly, because it is its order of magnitude that is looked for.
+A few hundred updates are made while the rate grows. Where the loss begins to fall is the least useful rate, where it
+turns the largest; a tenth of the latter is suggested, because at the turn a network is only just stable. The rate grows
+exponentially and not in a straight line, because it is its order of magnitude that is looked for.
 """
 
 from __future__ import annotations
@@ -31,14 +32,15 @@ _FEWEST_UPDATES = 10
 # A loss that falls by less than this share of itself is taken not to fall.
 _LEAST_FALL = 0.01
 _SHARE_OF_FALL_AT_START = 0.1
+_SHARE_OF_UPPER = 0.1
 
 
 @dataclass(frozen=True)
 class RangeTest:
     """A range test: the rate, the loss in nats a target token and the smoothed loss of each update.
 
-    `lower` is the rate at which the loss has begun to fall, `suggested` that at which it falls fastest, `upper` that
-    at which it is least; all are None where it never falls. `diverged` says whether the test ended early.
+    `lower` is the rate at which the loss has begun to fall, `upper` that at which it is least, `suggested` a tenth of
+    that; all are None where it never falls. `diverged` says whether the test ended early.
     """
 
     rates: list[float]
@@ -95,7 +97,7 @@ def _smooth(losses: Sequence[float], deviation: float) -> NDArray[np.float64]:
 def _choose(
     rates: Sequence[float], smoothed: NDArray[np.float64]
 ) -> tuple[float, float, float] | tuple[None, None, None]:
-    """Where the loss has begun to fall, where it falls fastest and where it is least."""
+    """Where the loss has begun to fall, what is suggested, and where the loss is least."""
     if len(smoothed) < _FEWEST_UPDATES:
         return None, None, None
     least = int(smoothed.argmin())
@@ -105,8 +107,7 @@ def _choose(
         return None, None, None
     begun = np.flatnonzero(falling.max() - falling >= _SHARE_OF_FALL_AT_START * fallen)
     begun = begun[begun >= falling.argmax()]
-    steepest = int(np.gradient(falling).argmin())  # over the rate's logarithm, whose steps are all alike
-    return rates[int(begun[0])], rates[steepest], rates[least]
+    return rates[int(begun[0])], _SHARE_OF_UPPER * rates[least], rates[least]
 
 
 def growing_rates(lowest: float, highest: float, updates: int) -> list[float]:
@@ -212,8 +213,8 @@ def learning_rate(
     console.print(
         f"{len(test.rates)} updates, rates {test.rates[0]:.2g} to {test.rates[-1]:.2g}"
         + (", where the loss had risen again" if test.diverged else "")
-        + f"; it began to fall at {test.lower:.2g}, fell fastest at {test.suggested:.2g}, was least at {test.upper:.2g}"
-        f"\n{figure} shows it. Try --set optimisation.learning_rate={test.suggested:.2g}",
+        + f"; it began to fall at {test.lower:.2g} and was least at {test.upper:.2g}"
+        f"\n{figure} shows it. Try a tenth of that: --set optimisation.learning_rate={test.suggested:.2g}",
         highlight=False,
         soft_wrap=True,
     )
