@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.cost import Work
 from training.prepared import EncodedPairs
 
 _PAIRS_A_WINDOW = 1 << 20
@@ -88,10 +89,11 @@ class BatchSampler:
                 batches.extend(self._cut(group))
         return [batches[index] for index in generator.permutation(len(batches))]
 
-    def tokens(self, indices: NDArray[np.int64]) -> tuple[int, int]:
-        """Source and target tokens of the batch of `indices`, `<EOS>` counted, padding not."""
-        source_tokens, target_tokens = self._source_lengths[indices].sum(), self._target_lengths[indices].sum()
-        return int(source_tokens) + len(indices), int(target_tokens) + len(indices)
+    def work(self, indices: NDArray[np.int64]) -> Work:
+        """What the batch of `indices`, all of one source length, asks of the network."""
+        source_length = int(self._source_lengths[indices[0]]) + 1
+        target_tokens = int(self._target_lengths[indices].sum()) + len(indices)
+        return Work(source_length * len(indices), target_tokens, source_length * target_tokens)
 
     def target_padding(self, epoch: int = 0) -> float:
         """The share of target positions that are padding."""

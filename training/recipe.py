@@ -171,6 +171,10 @@ class OutputSection(_Section):
     not_for: str = ""
     licence: str = Field(default="", description="Licence of the model.")
     examples: tuple[str, ...] = Field(default=(), description="Source sentences to try.")
+    keep_models: int | None = Field(
+        default=None, ge=1, description="Keep the models of so many last measurements, to be averaged; None: the best."
+    )
+    tensorboard: bool = Field(default=False, description="Write the log for TensorBoard, too.")
 
 
 class Recipe(_Section):

@@ -50,6 +50,10 @@ class RunFolder:
     def curves(self) -> Path:
         return self.path / "curves.png"
 
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep the folder for this run, and clear away what a run that was killed has left half-written.

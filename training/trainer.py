@@ -18,25 +18,39 @@ from rich.console import Console
 
 from training.batches import BatchSampler
 from training.checkpoint import random_state, read_checkpoint, restore_random_state, write_checkpoint
+from training.diagnosis import Evidence, diagnose, has_diverged
 from training.distributed import World
 from training.errors import InputError
 from training.hardware import keep_freed_memory, make_deterministic
+from training.kept_models import kept_model, remove_older_models
 from training.loader import Loaded, Loader, Place
+from training.meter import Meter
 from training.model_card import make_card
 from training.optimisation import learning_rate
 from training.prepared import Prepared
 from training.progress import Progress, RunLog, draw_curves
 from training.recipe import Recipe
+from training.report import describe_run, describe_validation
 from training.run_state import Position, RunFolder
 from training.signals import StopRequest, stop_request
 from training.updating import Outcome, Updater
 from training.validation import Validation, choose_length_penalty, validate
-from training.window import DivergedError, Window
+from training.window import Window
 from translator.directory import load_model, save_model
 from translator.model import Seq2Seq
 
 _UPDATES_A_LOG_LINE = 50
 _MOST_ROLL_BACKS = 3
+_SHOWN_LOSSES = 5
+
+
+class _DivergedError(Exception):
+    """Training has diverged, not before the batch of `indices`."""
+
+    def __init__(self, indices: NDArray[np.int64], gradient_norm: float) -> None:
+        super().__init__(indices, gradient_norm)
+        self.indices = indices
+        self.gradient_norm = gradient_norm
 
 
 class Trainer:
@@ -75,10 +89,13 @@ class Trainer:
             nominal_sentences=self.sampler.nominal_sentences,
         )
         self.loader = Loader(prepared, world)
+        self._meter = Meter(prepared, self.model.config, world.device, low_precision=self.updater.low_precision)
         self.updates_an_epoch = len(self.sampler.epoch(0))
         self.updates = max(1, round(options.epochs * self.updates_an_epoch))
         self.position = Position()
         self._window = Window()
+        self._losses: list[float] = []  # of the log lines
+        self._checkpoint_update = 0
         torch.manual_seed(options.seed + world.rank)  # each process drops out other units
 
     def run(self, *, resume: bool) -> Path:
@@ -99,7 +116,17 @@ class Trainer:
             )
         with self.folder.held() if self.world.is_first else nullcontext():
             keep_freed_memory()
-            self._describe()
+            describe_run(
+                self.console,
+                self.recipe,
+                self.prepared,
+                self.model,
+                self.sampler,
+                self.world,
+                low_precision=self.updater.low_precision,
+            )
+            if self.position.update:
+                self.console.print(f"Resuming after update {self.position.update:,}.")
             with stop_request() as stop:
                 while not self._train(stop):
                     self._roll_back()
@@ -112,49 +139,60 @@ class Trainer:
 
     def _train(self, stop: StopRequest) -> bool:
         """Go on until training is over or `stop` was made; False where it has to go back to the last checkpoint."""
-        with RunLog(self.folder.log if self.world.is_first else None, self.position.update) as log:
+        first = self.world.is_first
+        board = self.folder.tensorboard if first and self.recipe.output.tensorboard else None
+        with RunLog(self.folder.log if first else None, self.position.update, tensorboard=board) as log:
             try:
                 self._loop(log, stop)
-            except DivergedError as error:
-                message = f"training has diverged: at update {self.position.update:,} {error}"
-                if self.recipe.optimisation.on_divergence == "stop":
-                    raise InputError(
-                        f"{message}; go on from the last checkpoint with --resume and a lower "
-                        "optimisation.learning_rate, or with optimisation.on_divergence=roll-back, which halves it"
-                    ) from None
-                if self.position.roll_backs == _MOST_ROLL_BACKS or not self.world.first(self.folder.checkpoint.exists):
-                    raise InputError(f"{message}; lower optimisation.learning_rate") from None
-                self.console.print(f"{message}: going back to the last checkpoint, with half the learning rate")
+            except _DivergedError as error:
+                exists = self.world.first(self.folder.checkpoint.exists)
+                roll_back = self.recipe.optimisation.on_divergence == "roll-back"
+                if not roll_back or not exists or self.position.roll_backs == _MOST_ROLL_BACKS:
+                    evidence = Evidence(
+                        update=self.position.update,
+                        epoch=self._epoch,
+                        indices=error.indices,
+                        losses=self._losses[-_SHOWN_LOSSES:],
+                        gradient_norm=error.gradient_norm,
+                        learning_rate=self.updater.learning_rate,
+                        checkpoint=self.folder.checkpoint if exists else None,
+                        checkpoint_update=self._checkpoint_update,
+                    )
+                    raise InputError(diagnose(evidence, self.recipe, self.prepared)) from None
+                self.console.print(
+                    f"The loss is {self._losses[-1]:.3g} at update {self.position.update:,}: going back to update "
+                    f"{self._checkpoint_update:,}, with half the learning rate"
+                )
                 return False
-        if self.world.is_first:
+        if first:
             draw_curves(self.folder.log, self.folder.curves)
         return True
 
     def _loop(self, log: RunLog, stop: StopRequest) -> None:
         interval = max(1, round(self.recipe.evaluation.every_epochs * self.updates_an_epoch))
         patience = self.recipe.evaluation.patience or math.inf
-        with Progress(self.console, self.updates, self.position.update) as progress:
+        best_bleu = self.position.best_bleu if self.position.best_update else None
+        with Progress(self.console, self.updates, self.position.update, best_bleu=best_bleu) as progress:
             saved = moment = time.monotonic()
             for place, loaded in self.loader.ahead(self._places()):
                 outcome = self.update(place.indices, loaded)
                 self.position.epoch, self.position.batch = place.epoch, place.number + 1
-                source_tokens, target_tokens = self.sampler.tokens(place.indices)
                 seconds = time.monotonic() - moment
-                self._window.add(outcome, source_tokens=source_tokens, target_tokens=target_tokens, seconds=seconds)
+                self._window.add(outcome, work=self.sampler.work(place.indices), seconds=seconds)
                 self.position.seconds += seconds
                 progress.advance()
                 update = self.position.update
                 if update % _UPDATES_A_LOG_LINE == 0 or update == self.updates:
-                    progress.show(self._log_window(log))
+                    progress.show(self._log_window(log, place.indices))
                     self._window = Window()
                 moment = time.monotonic()
                 is_measured = update % interval == 0 or update == self.updates
                 is_due = moment - saved >= 60 * self.recipe.output.checkpoint_minutes
                 # The processes do not look at their clocks, or hear of a signal, at the same moment.
                 if is_measured or self.world.any(is_due or stop.made):
-                    self._means()  # no bad weights are saved
+                    self._means(place.indices)  # no bad weights are saved
                     if is_measured:
-                        self._validate(log, progress)
+                        progress.show(self._validate(log, progress))
                     self._save_state()
                     stop.made = self.world.any(stop.made)
                     saved = moment = time.monotonic()
@@ -182,67 +220,73 @@ class Trainer:
         batch, counted = loaded or self.loader.load(indices)
         outcome = self.updater.update(batch, rate * 0.5**self.position.roll_backs, counted=counted)
         self.position.update += 1
-        self.position.target_tokens += self.sampler.tokens(indices)[1]
+        self.position.target_tokens += self.sampler.work(indices).target_tokens
         return outcome
 
-    def _means(self) -> tuple[float, float]:
-        return self._window.means(self.world, self.prepared.target_vocabulary.size)
+    @property
+    def _epoch(self) -> float:
+        return self.position.update / self.updates_an_epoch
 
-    def _log_window(self, log: RunLog) -> dict[str, Any]:
-        loss, norm = self._means()
+    def _means(self, indices: NDArray[np.int64]) -> tuple[float, float]:
+        """Loss and gradient norm of the window, of which `indices` is the last batch. Raises `_DivergedError`."""
+        loss, norm = self._window.means(self.world)
+        losses = [*self._losses, loss]
+        if not math.isfinite(norm) or has_diverged(losses, self.prepared.target_vocabulary.size):
+            self._losses = losses
+            raise _DivergedError(indices, norm)
+        return loss, norm
+
+    def _log_window(self, log: RunLog, indices: NDArray[np.int64]) -> dict[str, Any]:
+        loss, norm = self._means(indices)
+        self._losses.append(loss)
         return log.write(
             "train",
             update=self.position.update,
-            epoch=self.position.update / self.updates_an_epoch,
+            epoch=self._epoch,
             seconds=self.position.seconds,
             loss=loss,
             perplexity=math.exp(min(loss, 50.0)),
             learning_rate=self.updater.learning_rate,
             gradient_norm=norm,
-            **self._window.speeds(),
+            **self._meter.figures(self._window.work, max(1e-9, self._window.seconds), processes=self.world.size),
         )
 
-    def _validate(self, log: RunLog, progress: Progress) -> None:
+    def _validate(self, log: RunLog, progress: Progress) -> dict[str, Any]:
         with progress.paused("measuring on dev"):
             result = validate(self.updater.measured_model, self.prepared, self.recipe, self.world)
         better = result.bleu > self.position.best_bleu
         self.position.validations_without_gain = 0 if better else self.position.validations_without_gain + 1
         if better:
             self.position.best_bleu, self.position.best_update = result.bleu, self.position.update
-            if self.world.is_first:
-                self._save_model(result)
-        epoch = self.position.update / self.updates_an_epoch
-        log.write(
+        if self.world.is_first:
+            if better:
+                self._save_model(self.folder.model, result)
+            if keep := self.recipe.output.keep_models:
+                self._save_model(kept_model(self.folder.path, self.position.update), result)
+                remove_older_models(self.folder.path, keep)
+        describe_validation(self.console, result, update=self.position.update, epoch=self._epoch, better=better)
+        return log.write(
             "validation",
             update=self.position.update,
-            epoch=epoch,
+            epoch=self._epoch,
             seconds=self.position.seconds,
             **asdict(result),
             best=better,
         )
-        self.console.print(
-            f"epoch {epoch:5.2f}  update {self.position.update:>7,}  dev perplexity {result.perplexity:7.2f}  "
-            f"dev BLEU {result.bleu:5.2f}{'  (best so far)' if better else ''}"
-        )
-        if result.examples:
-            source, reference, hypothesis = result.examples[self.position.update % len(result.examples)]
-            self.console.print(
-                f"  {source}\n  → {hypothesis}\n  = {reference}", style="dim", markup=False, highlight=False
-            )
 
-    def _save_model(self, result: Validation) -> None:
+    def _save_model(self, path: Path, result: Validation) -> None:
         card = make_card(
             self.recipe,
             self.prepared,
             validation=result,
             updates=self.position.update,
-            epochs=self.position.update / self.updates_an_epoch,
+            epochs=self._epoch,
             target_tokens=self.position.target_tokens,
             seconds=self.position.seconds,
             device=self.world.device,
         )
         save_model(
-            self.folder.model,
+            path,
             model=self.updater.measured_model,
             source_vocabulary=self.prepared.source_vocabulary,
             target_vocabulary=self.prepared.target_vocabulary,
@@ -259,6 +303,7 @@ class Trainer:
         }
         if self.world.is_first:
             write_checkpoint(self.folder.checkpoint, self.updater.state_dict() | state)
+        self._checkpoint_update = self.position.update
 
     def _resume(self) -> None:
         path = self.folder.checkpoint
@@ -270,6 +315,7 @@ class Trainer:
         except ValueError as error:
             raise InputError(f"{path}: does not fit the recipe: {error}") from error
         self.position = Position(**state["position"])
+        self._checkpoint_update, self._losses = self.position.update, []
         self._window = Window.from_state_dict(state["window"], self.world)
         if self.world.rank < len(state["random"]):
             restore_random_state(state["random"][self.world.rank], self.world.device)
@@ -290,22 +336,6 @@ class Trainer:
             f"Best dev BLEU {self.position.best_bleu:.2f} at update {self.position.best_update:,}; "
             f"model in {self.folder.model}"
         )
-
-    def _describe(self) -> None:
-        low_precision = self.updater.low_precision
-        processes = f"{self.world.size} processes, each " if self.world.size > 1 else ""
-        self.console.print(
-            f"{self.recipe.name}: {len(self.prepared.train):,} pairs, {self.model.parameter_count():,} parameters, "
-            f"{self.updates_an_epoch:,} updates an epoch, {self.updates:,} in all; "
-            f"target padding {self.sampler.target_padding():.1%}; "
-            f"{processes}{'bfloat16' if low_precision else 'float32'} on {self.world.device.type} "
-            f"with {torch.get_num_threads()} threads",
-            highlight=False,
-        )
-        if self.recipe.optimisation.precision == "bfloat16" and not low_precision:
-            self.console.print("This machine has no fast bfloat16; training in float32 instead.")
-        if self.position.update:
-            self.console.print(f"Resuming after update {self.position.update:,}.")
 
 
 def train(recipe: Recipe, prepared: Prepared, *, resume: bool, world: World, console: Console) -> Path:

@@ -291,7 +291,7 @@ def test_a_divergence_stops_the_run_and_leaves_the_last_good_state(
 ) -> None:
     trainer = _trainer(prepared, tmp_path / "run")
     _spoil(trainer, monkeypatch, at=30, times=1)
-    with pytest.raises(InputError, match="training has diverged: at update 39 the loss is nan"):
+    with pytest.raises(InputError, match=r"(?s)loss is nan after update 39 .*good after update 20"):
         trainer.run(resume=False)
     state = read_checkpoint(tmp_path / "run" / "state" / "checkpoint.pt")
     assert state["position"]["update"] == 20
@@ -321,7 +321,7 @@ def test_a_divergence_is_rolled_back_with_half_the_rate(
 def test_what_goes_on_diverging_is_given_up(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = _trainer(prepared, tmp_path / "run", "optimisation.on_divergence=roll-back")
     _spoil(trainer, monkeypatch, at=30, times=9)
-    with pytest.raises(InputError, match=r"lower optimisation\.learning_rate"):
+    with pytest.raises(InputError, match="half the learning rate"):
         trainer.run(resume=False)
 
 

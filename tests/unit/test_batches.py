@@ -110,7 +110,8 @@ def test_collate_lays_out_inputs_and_targets() -> None:
 
 def test_tokens_are_counted_with_the_end_of_sentence() -> None:
     sampler = BatchSampler(_pairs([(2, 1), (2, 3)]), batch_sentences=2, seed=1)
-    assert sampler.tokens(np.array([1, 0])) == (6, 6)
+    work = sampler.work(np.array([1, 0]))
+    assert (work.source_tokens, work.target_tokens, work.attended_pairs) == (6, 6, 3 * 2 + 3 * 4)
 
 
 def test_one_kind_of_size_must_be_given() -> None:
