@@ -198,9 +198,9 @@ def caption(task: TrainingTask) -> str:
     return (
         "4+4 layers of 512, embeddings of 512, one joint vocabulary of 8,000; ends of sentences counted, padding not.\n"
         "Peers: fp32, and attention that feeds the decoder's next step (input feeding); JoeyNMT's encoder is\n"
-        "bidirectional, 2 × 256; Marian trains on one batch in each thread. Each batches in its own way: ours by equal\n"
-        "source length, OpenNMT-py and Marian by length, JoeyNMT at random.\n"
-        f"{task.seconds:g} s after a warm-up of {task.warm_up_seconds:g} s. {describe_machine(task.threads)}."
+        "bidirectional, 2 × 256; Marian trains on one batch in each thread. Each batches in its own way: ours\n"
+        "by equal source length, OpenNMT-py and Marian by length, JoeyNMT at random.\n"
+        f"{task.seconds:g} s after a warm-up of {task.warm_up_seconds:g} s.\n{describe_machine(task.threads)}."
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import torch
 from rich.console import Console
 
 from tests.benchmarks.peers.training_task import CLIP_NORM, DROPOUT, LABEL_SMOOTHING, LEARNING_RATE
-from training.batches import Batch
+from training.batches import Batch, BatchSampler, collate
 from training.hardware import has_fast_bfloat16
 from training.objective import cross_entropy_sum
 from training.optimisation import clip_gradient, make_optimiser
@@ -100,8 +103,28 @@ def run_trainer(recipe: Recipe, pairs: EncodedPairs, vocabulary: Vocabulary) -> 
     train(recipe, prepared, resume=False, console=Console(quiet=True))
 
 
+def make_sampler(pairs: EncodedPairs, recipe: Recipe) -> BatchSampler:
+    """The trainer's batches of these pairs."""
+    return BatchSampler(pairs, batch_sentences=recipe.optimisation.batch_sentences, seed=recipe.optimisation.seed)
+
+
+def batches_of(pairs: EncodedPairs, recipe: Recipe, device: torch.device) -> Iterator[Batch]:
+    """The batches of epoch after epoch, without end, laid out and brought to the device as the trainer does it."""
+    sampler = make_sampler(pairs, recipe)
+    for epoch in itertools.count():
+        for indices in sampler.epoch(epoch):
+            yield collate(pairs, indices, pad_id=PAD_ID, eos_id=EOS_ID).to(device)
+
+
+def set_determinism(deterministic: bool) -> None:
+    """Only operations that give the same bits every time; to be called before anything is computed on a GPU."""
+    if deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.use_deterministic_algorithms(deterministic)
+
+
 class Update:
-    """An update as the trainer makes it, for batches that are at hand."""
+    """An update as the trainer makes it, for batches that are on the device."""
 
     def __init__(self, recipe: Recipe, shape: ModelConfig, device: torch.device) -> None:
         options = recipe.optimisation
@@ -117,7 +140,6 @@ class Update:
     def __call__(self, batch: Batch) -> None:
         """Nothing waits for the device here."""
         options = self.recipe.optimisation
-        batch = batch.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16) if self.low_precision else nullcontext():
             features = self.model(batch.source_BS, batch.target_inputs_BT, EOS_ID, self.recipe.model.dropout)
         output = self.model.decoder.output
