@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from tests.benchmarks.disturbance import Others, describe
 from tests.benchmarks.machine import Figure, machine_table
 from tests.benchmarks.peers.pairs import encode_pairs, read_pairs
 from tests.benchmarks.peers.text import VOCABULARY_SIZE
@@ -29,7 +30,7 @@ _GOAL = 0.5
 _TOKENS = 24
 _PROFILED = 6
 _WIDTH = 150
-PROGRESS = Console(stderr=True, highlight=False, markup=False)
+PROGRESS = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -78,8 +79,10 @@ def main(
         PROGRESS.print(f"warming up: {title}")
         # Every length of a sentence makes oneDNN prepare products of other sizes, once.
         _train(update, source, warm_up if corpus and title.startswith("real") else min(warm_up, 3.0))
+    disturbance: list[float] = []
     for number in range(1, rounds + 1):
         PROGRESS.print(f"round {number} of {rounds}")
+        others = Others()
         peak = matrix_product_peak(device, dtype, sizes)
         for title, source in sources.items():
             taken, batches = _train(update, source, seconds)
@@ -91,6 +94,8 @@ def main(
                 f"GFLOP/s ({' × '.join(map(str, peak.size))})"
             )
             PROGRESS.print(f"  {title}: {figures[title].details}")
+        disturbance.append(others.cores())
+        PROGRESS.print(f"  {describe(disturbance[-1])}")
     profiles = {}
     console = Console(highlight=False)
     console.width = max(console.width, _WIDTH)
@@ -98,13 +103,16 @@ def main(
         some = list(itertools.islice(source, _PROFILED))
         profiles[title] = (time_parts(update, some), profile_operations(update, some))
     console.print(machine_table(list(figures.values()), "Training against the machine"))
-    console.print(f"{str(dtype).removeprefix('torch.')}; {describe_machine(threads)}")
+    console.print(
+        f"{str(dtype).removeprefix('torch.')}; {describe_machine(threads)}; at most, {describe(max(disturbance))}"
+    )
     for title, (parts, kinds) in profiles.items():
         console.print(shares_table(f"Parts of an update: {title}", parts))
         console.print(shares_table(f"Operations, by torch.profiler: {title}", kinds))
     if json_file:
         document = {
             "machine": describe_machine(threads),
+            "cores_used_by_others": disturbance,
             "figures": [asdict(figure) for figure in figures.values()],
             "medians": {title: statistics.median(figure.values) for title, figure in figures.items()},
             "parts": {title: as_document(parts) for title, (parts, _) in profiles.items()},

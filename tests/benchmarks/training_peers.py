@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tests.benchmarks.disturbance import Others, describe
 from tests.benchmarks.peers.__main__ import PEERS
 from tests.benchmarks.peers.ours import REPOSITORY
 from tests.benchmarks.peers.ours_training import OurTraining
@@ -40,6 +41,8 @@ class Measured:
     title: str
     goal: float | None = None
     speeds: list[TrainingSpeed] = field(default_factory=list)
+    disturbance: list[float] = field(default_factory=list)
+    """Cores that others used meanwhile, by round."""
     failure: str | None = None
 
     @property
@@ -148,6 +151,7 @@ def measure(
         for result, training in turns if number % 2 else reversed(turns):
             if result.failure:
                 continue
+            others = Others()
             try:
                 speed = training(TrainingTask(**{**asdict(task), "seed": number}))
             except FAILURES as error:
@@ -155,9 +159,10 @@ def measure(
                 PROGRESS.print(f"round {number}, {result.title}: failed: {error}")
                 continue
             result.speeds.append(speed)
+            result.disturbance.append(others.cores())
             PROGRESS.print(
                 f"round {number}, {result.title}: {speed.tokens_per_second:,.0f} target tokens/s, "
-                f"{speed.updates} updates in {speed.seconds:.1f} s"
+                f"{speed.updates} updates in {speed.seconds:.1f} s; {describe(result.disturbance[-1])}"
             )
     return results
 
@@ -167,7 +172,7 @@ def table(results: Sequence[Measured], corpus: str, task: TrainingTask) -> Table
     reference = results[0]
     made = Table(
         title=f"Training on {corpus}, batches of {task.batch_size}, {task.threads} threads",
-        caption=escape(caption(task)),
+        caption=escape(caption(task, max((max(one.disturbance, default=0.0) for one in results), default=0.0))),
         caption_justify="left",
     )
     made.add_column(f"“{reference.title}”\n÷ this one", justify="right", no_wrap=True)
@@ -193,14 +198,14 @@ def table(results: Sequence[Measured], corpus: str, task: TrainingTask) -> Table
     return made
 
 
-def caption(task: TrainingTask) -> str:
+def caption(task: TrainingTask, cores_of_others: float) -> str:
     """What a reader has to know in order to judge the table."""
     return (
         "4+4 layers of 512, embeddings of 512, one joint vocabulary of 8,000; ends of sentences counted, padding not.\n"
         "Peers: fp32, and attention that feeds the decoder's next step (input feeding); JoeyNMT's encoder is\n"
         "bidirectional, 2 × 256; Marian trains on one batch in each thread. Each batches in its own way: ours\n"
         "by equal source length, OpenNMT-py and Marian by length, JoeyNMT at random.\n"
-        f"{task.seconds:g} s after a warm-up of {task.warm_up_seconds:g} s.\n{describe_machine(task.threads)}."
+        f"{task.seconds:g} s after a warm-up of {task.warm_up_seconds:g} s; at most, {describe(cores_of_others)}.\n{describe_machine(task.threads)}."
     )
 
 
