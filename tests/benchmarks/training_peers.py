@@ -170,9 +170,10 @@ def measure(
 def table(results: Sequence[Measured], corpus: str, task: TrainingTask) -> Table:
     """The ratio first; each number is the median of the rounds, and in brackets the least and the most."""
     reference = results[0]
+    cores_of_others = max((cores for result in results for cores in result.disturbance), default=0.0)
     made = Table(
         title=f"Training on {corpus}, batches of {task.batch_size}, {task.threads} threads",
-        caption=escape(caption(task, max((max(one.disturbance, default=0.0) for one in results), default=0.0))),
+        caption=escape(caption(task, cores_of_others)),
         caption_justify="left",
     )
     made.add_column(f"“{reference.title}”\n÷ this one", justify="right", no_wrap=True)
@@ -200,13 +201,15 @@ def table(results: Sequence[Measured], corpus: str, task: TrainingTask) -> Table
 
 def caption(task: TrainingTask, cores_of_others: float) -> str:
     """What a reader has to know in order to judge the table."""
-    return (
-        "4+4 layers of 512, embeddings of 512, one joint vocabulary of 8,000; ends of sentences counted, padding not.\n"
-        "Peers: fp32, and attention that feeds the decoder's next step (input feeding); JoeyNMT's encoder is\n"
-        "bidirectional, 2 × 256; Marian trains on one batch in each thread. Each batches in its own way: ours\n"
-        "by equal source length, OpenNMT-py and Marian by length, JoeyNMT at random.\n"
-        f"{task.seconds:g} s after a warm-up of {task.warm_up_seconds:g} s; at most, {describe(cores_of_others)}.\n{describe_machine(task.threads)}."
+    lines = (
+        "4+4 layers of 512, embeddings of 512, one joint vocabulary of 8,000; ends of sentences counted, padding not.",
+        "Peers: fp32, and attention that feeds the decoder's next step (input feeding); JoeyNMT's encoder is",
+        "bidirectional, 2 × 256; Marian trains on one batch in each thread. Each batches in its own way: ours by equal",
+        "source length, OpenNMT-py and Marian by length, JoeyNMT at random.",
+        f"{task.seconds:g} s after a warm-up of {task.warm_up_seconds:g} s; at most, {describe(cores_of_others)}.",
+        f"{describe_machine(task.threads)}.",
     )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

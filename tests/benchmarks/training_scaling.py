@@ -93,6 +93,7 @@ def _train(recipe: str, settings: list[str], prepared: Path, directory: Path, pr
         *("-m", "training", "train", recipe, *settings, "--prepared", str(prepared)),
         *("--set", f"output.directory={directory}", "--set", f"optimisation.epochs={epochs}"),
         *("--set", "evaluation.bleu_sentences=1", "--set", "evaluation.length_penalties=[0.0]"),
+        *("--set", "evaluation.every_epochs=1000"),
     ]
     _run(command, 1)
     lines = [json.loads(line) for line in (directory / "log.jsonl").read_text(encoding="utf-8").splitlines()]
