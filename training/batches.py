@@ -41,6 +41,16 @@ class Batch:
     targets_N: Tensor
     positions_N: Tensor
 
+    @property
+    def target_tokens(self) -> int:
+        """Tokens to predict, `<EOS>` counted."""
+        return self.targets_N.shape[0]
+
+    @property
+    def source_tokens(self) -> int:
+        """Source tokens read, `<EOS>` counted."""
+        return self.source_BS.shape[0] * (self.source_BS.shape[1] + 1)
+
     def to(self, device: torch.device) -> Batch:
         if device.type == "cpu":
             return self
