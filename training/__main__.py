@@ -14,7 +14,10 @@ from rich.console import Console
 _EXTRA = ("datasets", "matplotlib", "sacrebleu")
 _INSTALL = "install what training needs: pip install '.[train]'"
 # Commands that live with what they do; they are imported when they are called.
-_ELSEWHERE = {"evaluate": "training.evaluation"}
+_ELSEWHERE = {
+    "attention-map": "training.attention_map",
+    "evaluate": "training.evaluation",
+}
 
 
 class _Commands(click.Group):
@@ -27,7 +30,7 @@ class _Commands(click.Group):
         if name not in _ELSEWHERE:
             return super().get_command(context, name)
         try:
-            command = getattr(importlib.import_module(_ELSEWHERE[name]), name)
+            command = getattr(importlib.import_module(_ELSEWHERE[name]), name.replace("-", "_"))
         except ModuleNotFoundError as error:
             raise _missing(error) from error
         assert isinstance(command, click.Command)
