@@ -1,4 +1,4 @@
-"""python -m training prepare | train | evaluate | average | learning-rate"""
+"""python -m training COMMAND; `--help` lists the commands."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _EXTRA = ("datasets", "matplotlib", "sacrebleu")
 _INSTALL = "install what training needs: pip install '.[train]'"
 # Commands that live with what they do; they are imported when they are called.
 _ELSEWHERE = {
+    "attention-map": "training.attention_map",
     "average": "training.average",
     "evaluate": "training.evaluation",
     "learning-rate": "training.learning_rate_range",

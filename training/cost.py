@@ -4,9 +4,10 @@ Only matrix products are counted as operations, a multiplication and an addition
 utilisation of models (Chowdhery et al. 2022, appendix B); all else is less than a hundredth of it. With hidden size H,
 input size I of a layer and V target words, the forward pass makes
 
-- 8 · H · (I + H) operations a token in an LSTM layer: four gates, each of the input and of the last hidden state;
+- 8 · H · (I + H) operations a token in an LSTM layer: four gates, each of the input and of the last hidden state; other
+  cells likewise two for each entry of their matrices;
 - with attention, 4 · H for each pair of a target and a source token (score and weighted sum), and 4 · H² a target
-  token to combine them;
+  token to combine them, beside the products of the score's own matrices;
 - 2 · H · V a target token in the output layer.
 
 The backward pass makes two products of the same size for each of them, for the gradient of the input and of the
@@ -18,8 +19,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import torch
+from torch import nn
+
 from training.recipe import OptimisationSection
 from translator.config import ModelConfig
+from translator.model import Seq2Seq
 
 _FLOAT32 = 4
 _BFLOAT16 = 2
@@ -49,12 +54,18 @@ class Work:
 
 def forward_flops(config: ModelConfig, work: Work) -> int:
     """Operations of the matrix products of a forward pass over `work`; see the top of this file."""
-    hidden = config.hidden_size
-    flops = work.source_tokens * sum(8 * hidden * (size + hidden) for size in _input_sizes(config, "encoder"))
-    flops += work.target_tokens * sum(8 * hidden * (size + hidden) for size in _input_sizes(config, "decoder"))
-    if config.attention == "dot":
-        flops += work.attended_pairs * 4 * hidden + work.target_tokens * 4 * hidden * hidden
-    return flops + work.target_tokens * 2 * hidden * config.target_vocabulary_size
+    model = _network(config)
+    flops = 2 * work.source_tokens * _matrix_entries(model.encoder.stack)
+    flops += 2 * work.target_tokens * (_matrix_entries(model.decoder.stack) + model.decoder.output.weight.numel())
+    if (attention := model.decoder.attention) is not None:
+        size = config.output_size
+        keys = attention.key.weight.numel() if attention.key is not None else 0
+        flops += 2 * work.source_tokens * keys
+        flops += (
+            2 * work.target_tokens * (_matrix_entries(attention) - keys - (size if attention.energy is not None else 0))
+        )
+        flops += 4 * work.attended_pairs * size
+    return flops
 
 
 def training_flops(config: ModelConfig, work: Work) -> int:
@@ -64,17 +75,32 @@ def training_flops(config: ModelConfig, work: Work) -> int:
 
 def parameters_by_part(config: ModelConfig) -> dict[str, int]:
     """Parameters of each part of the network, biases included; a tied one counts as target embedding alone."""
-    hidden, embedding = config.hidden_size, config.embedding_size
-    tied = config.tie_target_embedding
+    model = _network(config)
+    output = model.decoder.output
     parts = {
-        "source embedding": config.source_vocabulary_size * embedding,
-        "target embedding": config.target_vocabulary_size * embedding,
-        "encoder": sum(4 * hidden * (size + hidden + 2) for size in _input_sizes(config, "encoder")),
-        "decoder": sum(4 * hidden * (size + hidden + 2) for size in _input_sizes(config, "decoder")),
-        "attention": 2 * hidden * hidden if config.attention == "dot" else 0,
-        "output layer": config.target_vocabulary_size * (1 if tied else hidden + 1),
+        "source embedding": model.encoder.embedding.weight.numel(),
+        "target embedding": model.decoder.embedding.weight.numel(),
+        "encoder": _entries(model.encoder.stack),
+        "decoder": _entries(model.decoder.stack),
+        "attention": _entries(model.decoder.attention) if model.decoder.attention is not None else 0,
+        "output layer": output.bias.numel() + (0 if config.tie_target_embedding else output.weight.numel()),
     }
     return {name: count for name, count in parts.items() if count}
+
+
+def _network(config: ModelConfig) -> Seq2Seq:
+    """The network without its numbers."""
+    with torch.device("meta"):
+        return Seq2Seq(config)
+
+
+def _entries(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _matrix_entries(module: nn.Module) -> int:
+    """Entries of the matrices that each token is multiplied by."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.dim() == 2)
 
 
 def parameter_count(config: ModelConfig) -> int:
@@ -121,16 +147,12 @@ def training_memory(
     *,
     low_precision: bool,
     device_type: str = "cpu",
-    gradients_by_row: bool = False,
-    weight_average: bool = False,
 ) -> MemoryEstimate:
     """Bytes needed for updates on batches of `shape`.
 
     Args:
         low_precision: matrix products and activations are in bfloat16; weights and gradients stay in float32.
         device_type: "cpu" or "cuda", which have slices of different size.
-        gradients_by_row: whether embeddings that are not tied have gradients for the rows of the batch alone.
-        weight_average: whether an average of the weights is kept beside them.
     """
     parameters = parameter_count(config)
     width = _BFLOAT16 if low_precision else _FLOAT32
@@ -139,7 +161,7 @@ def training_memory(
     hidden, vocabulary = config.hidden_size, config.target_vocabulary_size
     parts = parameters_by_part(config)
     gradients = parameters
-    if gradients_by_row:
+    if options.optimiser == "sgd":  # the embeddings have gradients for the rows of the batch alone
         gradients += source_tokens * config.embedding_size - parts["source embedding"]
         if not config.tie_target_embedding:
             gradients += target_tokens * config.embedding_size - parts["target embedding"]
@@ -151,7 +173,7 @@ def training_memory(
         weights=parameters * _FLOAT32,
         gradients=gradients * _FLOAT32,
         optimiser=2 * parameters * _FLOAT32 if options.optimiser == "adam" else 0,
-        weight_average=parameters * _FLOAT32 if weight_average else 0,
+        weight_average=parameters * _FLOAT32 if options.weight_average is not None else 0,
         low_precision_weights=matrices * _BFLOAT16 if low_precision else 0,
         activations=_activations(config, shape) * width,
         output_layer=slice_bytes + vocabulary * hidden * _FLOAT32 + 2 * target_tokens * hidden * width,
@@ -160,14 +182,17 @@ def training_memory(
 
 
 def _activations(config: ModelConfig, shape: BatchShape) -> int:
-    """Numbers that the forward pass keeps: of each layer its input, four gates, cell, tanh of the cell and output."""
+    """Numbers that the forward pass keeps: of each layer its input, four gates, cell, tanh of the cell and output.
+
+    Cells with fewer gates keep less, and the score of additive attention keeps more.
+    """
     hidden = config.hidden_size
     numbers = 0
     sides = (("encoder", shape.source_positions), ("decoder", shape.target_positions))
     for side, positions in sides:
         numbers += shape.sentences * positions * (sum(_input_sizes(config, side)) + 7 * hidden * config.num_layers)
     target_tokens = shape.sentences * shape.target_positions
-    if config.attention == "dot":
+    if config.attention != "none":
         memory = shape.source_positions * (hidden + shape.target_positions)
         # The decoder's output, beside what was attended to and again by itself, and the tanh of their combination.
         numbers += shape.sentences * memory + target_tokens * 4 * hidden

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from training.errors import InputError
-from translator.config import ModelConfig
+from translator.config import AttentionName, CellName, ModelConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -84,9 +84,14 @@ class ModelSection(_Section):
     reverse_source: bool = True
     residual: bool = False
     feed_context: bool = False
-    attention: Literal["none", "dot"] = "none"
+    attention: AttentionName = "none"
     tie_target_embedding: bool = False
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="On the input of every layer but the first.")
+    cell: CellName = "lstm"
+    input_feeding: bool = False
+    bidirectional: bool = False
+    dropout: float = Field(
+        default=0.0, ge=0.0, lt=1.0, description="On the input of every layer, the output layer included."
+    )
     initial_range: float = Field(default=0.08, gt=0.0, description="Every parameter starts uniform in [-r, r].")
     embedding_deviation: float | None = Field(
         default=None, gt=0.0, description="Embeddings start as N(0, deviation) instead; None: like the rest."

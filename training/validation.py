@@ -116,7 +116,7 @@ def decode(
         source_eos_id=source_vocabulary.eos_id,
         target_eos_id=target_vocabulary.eos_id,
         forbidden=[target_vocabulary.pad_id],
-        name=best_engine(model.decoder.output.weight.device.type, full_precision=True),
+        name=best_engine(model.decoder.output.weight.device.type, full_precision=True, config=model.config),
     )
     # Sentences of like length are read together.
     order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))

@@ -218,14 +218,15 @@ def _tables(loaded: LoadedModel) -> Iterator[Table]:
 
     card, config = loaded.card, loaded.config
     sizes = f"{config.num_layers} layers, {config.hidden_size} cells, embeddings of {config.embedding_size}"
-    options = [name for name in ("residual", "feed_context", "tie_target_embedding") if getattr(config, name)]
+    named = ("residual", "feed_context", "tie_target_embedding", "input_feeding", "bidirectional")
+    options = [name for name in named if getattr(config, name)]
     facts = Table(title=card.name, show_header=False, title_justify="left")
     rows = [
         ("languages", f"{card.source_language} → {card.target_language}"),
         ("intended use", card.intended_use),
         ("not for", card.not_for),
         ("licence", card.licence),
-        ("network", f"{sizes}, attention {config.attention}" + "".join(f", {name}" for name in options)),
+        ("network", f"{config.cell}, {sizes}, attention {config.attention}" + "".join(f", {name}" for name in options)),
         ("source", "read backwards" if config.reverse_source else "read forwards"),
         ("vocabularies", f"{config.source_vocabulary_size:,} source, {config.target_vocabulary_size:,} target entries"),
         ("parameters", f"{card.parameters:,}, stored as {card.weight_storage}"),

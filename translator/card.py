@@ -6,7 +6,9 @@ import hashlib
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT_VERSION = 1
+# 2 has other cells than the LSTM, general and additive attention, input feeding and bidirectional encoders.
+FORMAT_VERSION = 2
+"""The newest version of the model directory that is read here; `ModelConfig.format_version` is the one written."""
 
 
 class _Part(BaseModel):

@@ -8,6 +8,7 @@ from typing import Any, overload
 
 import torch
 
+from translator.alignment import align
 from translator.config import SearchOptions
 from translator.decoder import ContinuousDecoder
 from translator.description import model_path
@@ -94,6 +95,13 @@ class Translator(Texts):
         if isinstance(texts, str):
             return self._translate([texts], options, split_sentences, progress)[0]
         return self._translate(texts, options, split_sentences, progress)
+
+    def aligned(self, translation: Translation) -> Translation:
+        """A translation of this model with what its attention looked at: `sentences[i].alignment`.
+
+        It takes a second pass over the sentences. Raises `ValueError` for a model without attention.
+        """
+        return align(self.loaded, translation)
 
     def _translate(
         self,

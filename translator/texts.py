@@ -49,6 +49,8 @@ class _Decoded:
 
     candidates: tuple[Alternative, ...]
     warnings: tuple[str, ...]
+    source_tokens: tuple[int, ...]
+    target_tokens: tuple[int, ...]
 
     def candidate(self, rank: int) -> Alternative:
         return self.candidates[rank if rank < len(self.candidates) else 0]
@@ -137,7 +139,8 @@ class Texts:
         for hypothesis in hypotheses:
             text = _one_line(self._target_vocabulary.decode(hypothesis.tokens))
             candidates.setdefault(_read(text), Alternative(text, hypothesis.score, hypothesis.log_probability))
-        return _Decoded(tuple(candidates.values())[:wanted], tuple(self._warnings(query.source, hypotheses[0])))
+        warnings = tuple(self._warnings(query.source, hypotheses[0]))
+        return _Decoded(tuple(candidates.values())[:wanted], warnings, query.source, hypotheses[0].tokens)
 
     def _warnings(self, source: Sequence[int], best: Hypothesis) -> Iterator[str]:
         lengths = self.card.training_lengths
@@ -183,6 +186,7 @@ class Texts:
                 SentenceTranslation(
                     start, end, target_start, target_end, segments.text[start:end],
                     translation.text, translation.score, translation.log_probability, tuple(alternatives), warnings,
+                    sentence.source_tokens, sentence.target_tokens,
                 )
             )  # fmt: skip
         warnings = tuple(dict.fromkeys(warning for sentence in sentences for warning in sentence.warnings))

@@ -21,6 +21,7 @@ from training.cost import (
     training_memory,
 )
 from training.objective import cross_entropy_sum
+from training.optimisation import make_optimiser
 from training.recipe import OptimisationSection
 from translator.config import ModelConfig
 from translator.model import Seq2Seq
@@ -42,7 +43,7 @@ def random_batch(sentences: int, source: int, target: int) -> tuple[torch.Tensor
     return torch.randint(23, (sentences, source)), torch.randint(31, (sentences, target))
 
 
-@pytest.mark.parametrize("options", SHAPES, ids=str)
+@pytest.mark.parametrize("options", [*SHAPES, {"attention": "general"}, {"attention": "additive"}], ids=str)
 def test_operations_are_those_that_pytorch_counts(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without oneDNN an LSTM is made of products that PyTorch's counter sees."""
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
@@ -74,14 +75,24 @@ def test_the_papers_network_needs_what_is_known_of_it() -> None:
     assert parameter_count(config) == 384_000_000 + 64_000 + 80_000
 
 
-@pytest.mark.parametrize("options", SHAPES, ids=str)
+@pytest.mark.parametrize("options", [*SHAPES, {"cell": "gru"}, {"bidirectional": True}], ids=str)
 def test_parameters_are_those_of_the_network(options: dict[str, Any]) -> None:
     config = small(**options)
     model = Seq2Seq(config)
     assert parameter_count(config) == model.parameter_count()
-    parts = parameters_by_part(config)
-    assert parts["encoder"] == sum(parameter.numel() for parameter in model.encoder.stack.parameters())
-    assert parts["decoder"] == sum(parameter.numel() for parameter in model.decoder.stack.parameters())
+    assert sum(parameters_by_part(config).values()) == model.parameter_count()
+
+
+def test_parameters_of_the_papers_parts() -> None:
+    """Four layers of four gates that read 1,000 inputs, 1,000 states and two biases."""
+    layers = 4 * 4 * 1000 * (1000 + 1000 + 2)
+    assert parameters_by_part(ModelConfig.sutskever2014()) == {
+        "source embedding": 160_000_000,
+        "target embedding": 80_000_000,
+        "encoder": layers,
+        "decoder": layers,
+        "output layer": 80_080_000,
+    }
 
 
 numbers = st.integers(0, 1000)
@@ -98,14 +109,14 @@ def test_memory_of_weights_gradients_and_optimiser_is_the_sum_of_their_tensors(o
     config = small(attention="dot")
     options = OptimisationSection(optimiser=optimiser)  # type: ignore[arg-type]
     model = Seq2Seq(config)
-    kind = torch.optim.SGD if optimiser == "sgd" else torch.optim.Adam
-    made = kind(model.parameters(), lr=0.1)
+    made = make_optimiser(model, options)
     model.logits(model(*random_batch(2, 3, 4), 2)).sum().backward()
     made.step()
     estimate = training_memory(config, options, BatchShape(2, 4, 4), low_precision=False)
     assert estimate.weights == sum(parameter.nbytes for parameter in model.parameters())
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    assert estimate.gradients == sum(gradient.nbytes for gradient in gradients)
+    values = [gradient._values() if gradient.is_sparse else gradient for gradient in gradients]
+    assert estimate.gradients == sum(gradient.nbytes for gradient in values)
     states = [tensor for state in made.state.values() for name, tensor in state.items() if name != "step"]
     assert estimate.optimiser == sum(tensor.nbytes for tensor in states if isinstance(tensor, torch.Tensor))
     assert estimate.total == sum(vars(estimate).values())
@@ -149,13 +160,13 @@ def test_what_saves_memory_is_seen_in_the_estimate() -> None:
     config = ModelConfig.sutskever2014()
     shape = BatchShape(128, 26, 30)
 
-    def estimate(**options: Any) -> Any:
-        return training_memory(config, OptimisationSection(), shape, **({"low_precision": False} | options))
+    def estimate(low_precision: bool = False, **options: Any) -> Any:
+        return training_memory(config, OptimisationSection(**options), shape, low_precision=low_precision)
 
     plain, low = estimate(), estimate(low_precision=True)
     assert low.activations == plain.activations / 2
     assert low.weights == plain.weights
-    by_row = estimate(gradients_by_row=True)
-    assert plain.gradients - by_row.gradients == 4 * 1000 * (240_000 - 128 * (26 + 30))
-    assert estimate(weight_average=True).total == plain.total + plain.weights
+    every_row = estimate(optimiser="adam")
+    assert every_row.gradients - plain.gradients == 4 * 1000 * (240_000 - 128 * (26 + 30))
+    assert estimate(weight_average=0.99).total == plain.total + plain.weights
     assert math.isclose(plain.weights, 4 * 384e6, rel_tol=0.001)
