@@ -10,6 +10,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Combination = Literal["average", "log-linear"]
+"""How an ensemble makes one distribution out of its members': the mean of p, or that of log p normalised anew."""
+
 
 class ModelConfig(BaseModel):
     """The architecture of a `Seq2Seq`. The defaults are those of Sutskever et al. 2014, section 3.4."""
