@@ -17,7 +17,10 @@ from service.settings import Settings, SettingsError, load_settings
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="TCP port, 0 for a free one [TRANSLATE_PORT; default 8000]."
 )
-@click.option("--model", help="Model directory or name of a shipped model [TRANSLATE_MODEL; default en-fr].")
+@click.option(
+    "--model",
+    help="Model directory or shipped model; several with commas are an ensemble [TRANSLATE_MODEL; default en-fr].",
+)
 @click.option("--print-settings", is_flag=True, help="Print every setting with its value and end.")
 def main(print_settings: bool, **options: Any) -> None:
     """Serve a translation model over HTTP, in the foreground, until Ctrl-C.
@@ -34,12 +37,16 @@ def main(print_settings: bool, **options: Any) -> None:
     # Imported only here: --help needs none of it.
     from service.logging import configure_logging
     from service.server import Server
-    from translator.description import model_path
+    from translator.ensemble import SEPARATOR, model_paths
 
-    model = model_path(settings.model)
-    _check_model(model)
+    try:
+        models = model_paths(settings.model)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    for model in models:
+        _check_model(model)
     configure_logging(settings)
-    Server(settings, _listen(settings), model).run()
+    Server(settings, _listen(settings), SEPARATOR.join(map(str, models))).run()
 
 
 def _check_model(model: Path) -> None:

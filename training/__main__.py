@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-_EXTRA = ("datasets", "matplotlib", "sacrebleu")
+_EXTRA = ("datasets", "jinja2", "matplotlib", "sacrebleu", "sacremoses")
 _INSTALL = "install what training needs: pip install '.[train]'"
 # Commands that live with what they do; they are imported when they are called.
 _ELSEWHERE = {

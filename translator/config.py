@@ -10,6 +10,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Combination = Literal["average", "log-linear"]
+"""How an ensemble makes one distribution out of its members': the mean of p, or that of log p normalised anew."""
+
 CellName = Literal["lstm", "rnn", "simplified-gru", "gru", "cudnn-gru"]
 """Recurrences; `translator.cells` has their equations."""
 

@@ -16,7 +16,8 @@ from typing import Self
 
 from translator.card import Card
 from translator.config import ModelConfig, SearchOptions
-from translator.description import model_path, read_description
+from translator.description import read_description
+from translator.ensemble import ensemble_card, model_paths
 from translator.search import Hypothesis, Query
 from translator.segmentation import Segments
 from translator.translation import Alternative, SentenceTranslation, Translation
@@ -82,10 +83,14 @@ class Texts:
         self._target_vocabulary = target_vocabulary
 
     @classmethod
-    def read(cls, path: str | Path) -> Self:
-        """Those of a model directory, or of a shipped model. Raises `ModelDirectoryError`."""
-        described = read_description(model_path(path))
-        return cls(described.card, described.config, described.source_vocabulary, described.target_vocabulary)
+    def read(cls, path: str | Path | Sequence[str | Path]) -> Self:
+        """Those of a model directory, of a shipped model or of an ensemble, named as for `Translator.load`.
+
+        Raises `ModelDirectoryError`.
+        """
+        members = [read_description(each) for each in model_paths(path)]
+        first = members[0]
+        return cls(ensemble_card(members), first.config, first.source_vocabulary, first.target_vocabulary)
 
     @property
     def longest_source(self) -> int:

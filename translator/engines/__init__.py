@@ -10,13 +10,14 @@ from translator.config import ModelConfig
 from translator.engines.base import Beams, Engine, Extensions, beyond_packed_engines
 from translator.engines.cpu import CPUEngine, Precision
 from translator.engines.cuda import CUDAEngine
+from translator.engines.ensemble import EnsembleEngine
 from translator.engines.native_library import instruction_sets
 from translator.engines.reference import ReferenceEngine
 from translator.model import Seq2Seq
 
 __all__ = [
-    "ENGINES", "Beams", "CPUEngine", "CUDAEngine", "Engine", "Extensions", "ReferenceEngine", "best_engine",
-    "make_engine",
+    "ENGINES", "Beams", "CPUEngine", "CUDAEngine", "Engine", "EnsembleEngine", "Extensions", "ReferenceEngine",
+    "best_engine", "make_engine",
 ]  # fmt: skip
 
 ENGINES = {
