@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +36,32 @@ def main(print_settings: bool, **options: Any) -> None:
     if print_settings:
         click.echo(settings.describe())
         return
-    # Imported only here: --help needs none of it.
-    from service.logging import configure_logging
-    from service.server import Server
-    from translator.description import model_path
+    with _metrics_directory():
+        # Imported only here: --help needs none of it, and the metrics need the directory.
+        from service.logging import configure_logging
+        from service.server import Server
+        from translator.description import model_path
 
-    model = model_path(settings.model)
-    _check_model(model)
-    configure_logging(settings)
-    Server(settings, _listen(settings), model).run()
+        model = model_path(settings.model)
+        _check_model(model)
+        configure_logging(settings)
+        Server(settings, _listen(settings), model).run()
+
+
+@contextmanager
+def _metrics_directory() -> Iterator[None]:
+    """A directory in which the workers keep their numbers, for prometheus_client to add up (see service.metrics)."""
+    try:
+        directory = tempfile.mkdtemp(prefix="translate-metrics-")
+    except OSError as error:
+        raise click.UsageError(f"no temporary directory can be made ({error.strerror}); set TMPDIR to one") from None
+    owner = os.getpid()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    try:
+        yield
+    finally:
+        if os.getpid() == owner:  # and not a worker, which is a fork and ends here, too
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _check_model(model: Path) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from service.decoder import Decoder, TextTranslator
+from service.metrics import PairMetrics
 from translator.config import SearchOptions
 from translator.search import Hypothesis, Query
 from translator.texts import Draft
@@ -57,6 +58,7 @@ class _Job:
     deadline: float  # by time.monotonic
     texts: int  # that count as waiting, and their characters
     characters: int
+    begun: float = 0.0  # when it was queued, by time.monotonic; 0 once a sentence of it is decoded
     waiting: deque[_Sentence] = field(default_factory=deque)  # distinct, and not yet handed to the decoder
     tickets: set[Ticket] = field(default_factory=set)  # in the decoder
     found: dict[str, list[Hypothesis]] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class Batcher:
         queue_texts: int,
         queue_characters: int,
         batch_rows: int,
+        metrics: PairMetrics,
     ) -> None:
         """The decoder is the batcher's from here on, and closed by it."""
         self._translator = translator
@@ -83,6 +86,9 @@ class Batcher:
         self._queue_characters = queue_characters
         # The decoder lets sentences in when a quarter of its rows is free; it needs no more than those at hand.
         self._decoder_rows = batch_rows * 5 // 4
+        self._metrics = metrics
+        metrics.batch_rows_limit.set(batch_rows)
+        self._work_done = decoder.work
         self._lock = threading.Lock()
         self._requests = 0
         self._jobs: deque[_Job] = deque()  # those with sentences that wait
@@ -112,10 +118,21 @@ class Batcher:
         return self._draining
 
     @property
+    def decoder_pid(self) -> int:
+        return self._decoder.pid
+
+    @property
     def load(self) -> float:
         """How full the queue is: 0 empty, 1 full."""
         with self._lock:
             return max(self._waiting_texts / self._queue_texts, self._waiting_characters / self._queue_characters)
+
+    def observe(self) -> None:
+        """Bring those metrics up to date that say how things are now."""
+        self._metrics.queue_texts.set(self._waiting_texts)
+        self._metrics.queue_characters.set(self._waiting_characters)
+        self._metrics.queue_load.set(self.load)
+        self._metrics.batch_rows.set(self._decoder.work.rows)
 
     def translate(self, texts: Sequence[str], options: SearchOptions, *, seconds: float) -> list[Translation]:
         """The translations of `texts`, in order; waits for them for at most `seconds`.
@@ -180,6 +197,8 @@ class Batcher:
             self._requests += 1
             self._waiting_texts += job.texts
             self._waiting_characters += job.characters
+        self._metrics.texts.inc(job.texts)
+        self._metrics.characters.inc(job.characters)
 
     def _queue(self, job: _Job, texts: Sequence[str], drafts: Sequence[Draft]) -> None:
         """Let the sentences wait for the decoder, each once. A text leaves the queue with its last sentence."""
@@ -199,6 +218,7 @@ class Batcher:
                 return
             if self._lost is not None:
                 raise self._lost
+            job.begun = time.monotonic()
             job.waiting.extend(sentences)
             self._jobs.append(job)
         self._decoder.wake()
@@ -214,6 +234,7 @@ class Batcher:
             if not self._feed():
                 return False
             self._deliver(self._decoder.step())
+            self._count_work()
         except Exception as error:
             log.error("decoder failed", exception_type=type(error).__name__)
             return self._begin_anew(error)
@@ -229,6 +250,9 @@ class Batcher:
                 sentence = job.waiting.popleft()
                 if job.waiting:
                     self._jobs.append(job)
+                if job.begun:
+                    self._metrics.queue_seconds.observe(time.monotonic() - job.begun)
+                    job.begun = 0.0
                 ticket = self._decoder.submit(sentence.query, deadline=job.deadline)
                 job.tickets.add(ticket)
                 self._owners[ticket] = job, sentence.text
@@ -236,8 +260,19 @@ class Batcher:
                 self._release(job, sentence.texts, sentence.characters)
         return True
 
+    def _count_work(self) -> None:
+        before, self._work_done = self._work_done, self._decoder.work
+        if self._work_done.steps > before.steps:
+            self._metrics.steps.inc(self._work_done.steps - before.steps)
+            self._metrics.row_steps.inc(self._work_done.row_steps - before.row_steps)
+
     def _deliver(self, tickets: Sequence[Ticket]) -> None:
         """Give the requests what was found for them."""
+        found = [ticket for ticket in tickets if ticket.hypotheses is not None]
+        if found:
+            self._metrics.sentences.inc(len(found))
+            self._metrics.source_tokens.inc(sum(len(ticket.query.source) for ticket in found))
+            self._metrics.target_tokens.inc(sum(len(ticket.result()[0].tokens) for ticket in found))
         with self._lock:
             for ticket in tickets:
                 if ticket not in self._owners:  # its request ended during this step
@@ -268,6 +303,7 @@ class Batcher:
                     self._fail(job, lost)
             return False
         self._restarting = False
+        self._metrics.decoder_restarts.inc()
         return True
 
     def _fail(self, job: _Job, error: Exception) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from service.decoder import Work
 from translator.card import Card, Score
 from translator.config import ModelConfig, SearchOptions
 from translator.decoder import ContinuousDecoder
@@ -88,6 +90,11 @@ class NearDecoder(ContinuousDecoder):
         self._begun = (engine, rows)
         self._woken = threading.Event()
         self.closed = False
+        self.pid = os.getpid()
+
+    @property
+    def work(self) -> Work:
+        return Work(self.steps, self.row_steps, self.rows)
 
     def describe(self) -> str:
         return self._begun[0].describe()
@@ -103,7 +110,9 @@ class NearDecoder(ContinuousDecoder):
 
     def restart(self) -> None:
         engine, rows = self._begun
+        steps, row_steps = self.steps, self.row_steps
         super().__init__(engine, max_rows=rows)
+        self.steps, self.row_steps = steps, row_steps
 
     def close(self) -> None:
         self.closed = True

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.batching import Batcher, DrainingError, QueueFullError, TranslationFailedError
+from service.metrics import Metrics
 from tests.unit.service.capitals import PATIENCE, CapitalsTranslator, NearDecoder
 from translator.config import SearchOptions
 from translator.decoder import ContinuousDecoder
@@ -35,8 +36,9 @@ def make_batcher(translator: Any) -> Iterator[Callable[..., Batcher]]:
     def make(**bounds: int) -> Batcher:
         defaults = {"queue_texts": 200, "queue_characters": 10_000, "batch_rows": 512}
         bounds = defaults | bounds
+        bounds = defaults | bounds
         decoder = NearDecoder(translator.engine, rows=bounds["batch_rows"])
-        batchers.append(Batcher(translator, decoder, **bounds))
+        batchers.append(Batcher(translator, decoder, metrics=Metrics().pair("en-fr"), **bounds))
         return batchers[-1]
 
     yield make
@@ -410,7 +412,14 @@ def test_nothing_to_translate_needs_no_decoder(make_batcher: Callable[..., Batch
 def test_every_request_gets_its_own_answers_in_order(requests: list[tuple[list[str], int]], batch_rows: int) -> None:
     translator = CapitalsTranslator()
     decoder = NearDecoder(translator.engine, rows=batch_rows)
-    batcher = Batcher(translator, decoder, queue_texts=1_000, queue_characters=10_000, batch_rows=batch_rows)
+    batcher = Batcher(
+        translator,
+        decoder,
+        queue_texts=1_000,
+        queue_characters=10_000,
+        batch_rows=batch_rows,
+        metrics=Metrics().pair("en-fr"),
+    )
     with ThreadPoolExecutor(len(requests) or 1) as pool:
         futures = [
             pool.submit(batcher.translate, texts, SearchOptions(beam_size=beam_size), seconds=PATIENCE)
