@@ -5,15 +5,19 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from flask import Flask, request
+from flask_cors import CORS
 
-from service import observation, state
+from service import authentication, observation, state
 from service.admission import REFUSED, Admission
 from service.batching import DrainingError, QueueFullError, TranslationFailedError
 from service.decoder import Decoder, TextTranslator
 from service.problems import Problem, problem_response, register_problems, unavailable
+from service.proxies import TrustedProxies
 from service.routes import languages, operations, pages, translate
 from service.settings import Settings
 from translator.ticket import DeadlineError
+
+_EXPOSED_HEADERS = ["X-Request-ID", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]
 
 
 def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder) -> Flask:
@@ -30,6 +34,15 @@ def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder)
 
     observation.register(app)
     app.before_request(_refuse_over_limit)
+    authentication.register(app)
+    if settings.allowed_origins:
+        CORS(
+            app,
+            origins=settings.allowed_origins,
+            send_wildcard="*" in settings.allowed_origins,
+            expose_headers=_EXPOSED_HEADERS,
+            max_age=600,
+        )
     for module in (translate, languages, operations, pages):
         app.register_blueprint(module.blueprint)
     register_problems(app)
@@ -46,6 +59,8 @@ def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder)
         (TranslationFailedError, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The translator failed on this text.")),
     ):
         app.register_error_handler(exception, lambda _, problem=problem: problem_response(problem))
+    if settings.proxy_networks:
+        app.wsgi_app = TrustedProxies(app.wsgi_app, settings.proxy_networks)  # type: ignore[method-assign]
     app.wsgi_app = Admission(app.wsgi_app, settings.concurrent_requests)  # type: ignore[method-assign]
     return app
 

@@ -83,6 +83,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
             "keepalive": _KEEP_ALIVE_SECONDS,
             "timeout": _LOADING_SECONDS,
             "graceful_timeout": round(settings.connection_seconds + _DRAIN_MARGIN_SECONDS),
+            "forwarded_allow_ips": "",  # whom to believe is said by TRANSLATE_TRUSTED_PROXIES (service.proxies)
             "limit_request_line": _REQUEST_LINE_BYTES,
             "logger_class": GunicornLogger,
             "loglevel": "debug" if settings.log_level == "debug" else "warning",

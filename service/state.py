@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 from flask import Flask, current_app, g
 
 from service.batching import Batcher
 from service.decoder import Decoder, TextTranslator
+from service.keys import KeyRing
 from service.languages import Languages
 from service.metrics import Metrics
 from service.settings import Settings
@@ -36,6 +38,7 @@ class Service:
     batcher: Batcher
     metrics: Metrics
     tracing: Tracing
+    keys: KeyRing
     warmed_up: bool = field(default=False)
 
     @classmethod
@@ -63,6 +66,7 @@ class Service:
             batcher,
             metrics,
             Tracing(),
+            KeyRing(Path(settings.api_keys) if settings.api_keys else None),
         )
 
     def warm_up(self) -> None:
