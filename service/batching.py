@@ -13,7 +13,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -62,7 +62,8 @@ class _Job:
     waiting: deque[_Sentence] = field(default_factory=deque)  # distinct, and not yet handed to the decoder
     tickets: set[Ticket] = field(default_factory=set)  # in the decoder
     found: dict[str, list[Hypothesis]] = field(default_factory=dict)
-    decoded: threading.Event = field(default_factory=threading.Event)
+    awaited: set[str] = field(default_factory=set)  # the sentences without which its thread cannot go on
+    decoded: threading.Event = field(default_factory=threading.Event)  # there is none of these left, or an error
     error: Exception | None = None
 
 
@@ -144,18 +145,34 @@ class Batcher:
         """
         if not texts:
             return []
+        with self._taken_in(texts, options, seconds) as (job, drafts):
+            self._await(job, [sentence for draft in drafts for sentence in draft.sentences])
+            found = job.found
+            return [self._translator.finish(draft, [found[text] for text in draft.sentences]) for draft in drafts]
+
+    def stream(
+        self, texts: Sequence[str], options: SearchOptions, *, seconds: float
+    ) -> Iterator[tuple[int, Draft, Translation]]:
+        """Every sentence of the texts, in order, as soon as it is translated: which text it is of, its text's draft and
+        its translation. Raises as `translate` does.
+        """
+        with self._taken_in(texts, options, seconds) as (job, drafts):
+            for number, draft in enumerate(drafts):
+                for part in draft.parts():
+                    self._await(job, part.sentences)
+                    yield number, draft, self._translator.finish(part, [job.found[part.sentences[0]]])
+
+    @contextlib.contextmanager
+    def _taken_in(
+        self, texts: Sequence[str], options: SearchOptions, seconds: float
+    ) -> Iterator[tuple[_Job, list[Draft]]]:
         characters = sum(map(len, texts))
         job = _Job(time.monotonic() + seconds, len(texts), characters)
         self._take_in(job)
         try:
             drafts = [self._translator.draft(text, options) for text in texts]
             self._queue(job, texts, drafts)
-            if not job.decoded.wait(max(0.0, job.deadline - time.monotonic())):
-                raise DeadlineError
-            if job.error is not None:
-                raise job.error
-            found = job.found
-            return [self._translator.finish(draft, [found[text] for text in draft.sentences]) for draft in drafts]
+            yield job, drafts
         except DeadlineError:
             raise
         except Exception as error:
@@ -170,6 +187,18 @@ class Batcher:
                 self._requests -= 1
             if self._stopping:
                 self._decoder.wake()
+
+    def _await(self, job: _Job, sentences: Sequence[str]) -> None:
+        with self._lock:
+            job.awaited = set(sentences).difference(job.found)
+            if job.awaited and job.error is None:
+                job.decoded.clear()
+            else:
+                job.decoded.set()
+        if not job.decoded.wait(max(0.0, job.deadline - time.monotonic())):
+            raise DeadlineError
+        if job.error is not None:
+            raise job.error
 
     def drain(self) -> None:
         """Take in nothing new from now on; what was taken in is still translated."""
@@ -214,7 +243,6 @@ class Batcher:
             characters_left = sum(one.characters for one in sentences)
             self._release(job, job.texts - texts_left, job.characters - characters_left)
             if not sentences:
-                job.decoded.set()
                 return
             if self._lost is not None:
                 raise self._lost
@@ -282,7 +310,8 @@ class Batcher:
                     self._fail(job, ticket.error)
                 else:
                     job.found[sentence] = ticket.result()
-                    if not job.tickets and not job.waiting:
+                    job.awaited.discard(sentence)
+                    if not job.awaited:
                         job.decoded.set()
 
     def _begin_anew(self, error: Exception) -> bool:

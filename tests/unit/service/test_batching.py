@@ -431,3 +431,40 @@ def test_every_request_gets_its_own_answers_in_order(requests: list[tuple[list[s
     assert batcher.load == 0.0
     assert batcher.stop(PATIENCE)
     assert decoder.closed
+
+
+def test_sentences_are_streamed_in_order(make_batcher: Callable[..., Batcher]) -> None:
+    batcher = make_batcher(batch_rows=1)
+    streamed = list(batcher.stream(["a\nb", "", "c\na"], OPTIONS, seconds=PATIENCE))
+    assert [(number, draft.segments.text) for number, draft, _ in streamed] == [(0, "a\nb")] * 2 + [(2, "c\na")] * 2
+    assert texts_of([one for _, _, one in streamed]) == ["A", "B", "C", "A"]
+    assert batcher.load == 0
+
+
+def test_a_sentence_is_there_before_the_next_is_decoded(
+    make_batcher: Callable[..., Batcher], translator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = translator.engine.step
+    seen = threading.Event()
+
+    def patient_step(rows: list[int], beams: Any) -> Any:
+        if any(translator.engine.sentences[row] == "last" for row in rows):
+            assert seen.wait(PATIENCE)
+        return step(rows, beams)
+
+    monkeypatch.setattr(translator.engine, "step", patient_step)
+    batcher = make_batcher(batch_rows=1)
+    streamed = batcher.stream(["first\nlast"], GREEDY, seconds=PATIENCE)
+    assert next(streamed)[2].text == "FIRST"
+    streamed.close()  # the client has gone
+    seen.set()
+    assert texts_of(batcher.translate(["next"], OPTIONS, seconds=PATIENCE)) == ["NEXT"]
+
+
+def test_a_stream_fails_as_a_whole_does(make_batcher: Callable[..., Batcher]) -> None:
+    batcher = make_batcher()
+    with pytest.raises(TranslationFailedError):
+        list(batcher.stream(["fine", "fail"], OPTIONS, seconds=PATIENCE))
+    batcher.drain()
+    with pytest.raises(DrainingError):
+        next(batcher.stream(["late"], OPTIONS, seconds=PATIENCE))
