@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import click
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tests.benchmarks.disturbance import Others, describe
+from tests.benchmarks.disturbance import DISTURBED, Others, describe
 from tests.benchmarks.peers.__main__ import PEERS
 from tests.benchmarks.peers.ours import REPOSITORY
 from tests.benchmarks.peers.ours_training import OurTraining
@@ -32,6 +32,7 @@ OURS = (
 GOALS = {"opennmt": 4.5, "joeynmt": 5.5}
 PROGRESS = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 _NARROWEST = 120
+_MOST_ATTEMPTS = 3
 
 
 @dataclass
@@ -151,20 +152,34 @@ def measure(
         for result, training in turns if number % 2 else reversed(turns):
             if result.failure:
                 continue
-            others = Others()
             try:
-                speed = training(TrainingTask(**{**asdict(task), "seed": number}))
+                speed, cores = _undisturbed(result.title, training, replace(task, seed=number))
             except FAILURES as error:
                 result.failure = str(error)
                 PROGRESS.print(f"round {number}, {result.title}: failed: {error}")
                 continue
             result.speeds.append(speed)
-            result.disturbance.append(others.cores())
-            PROGRESS.print(
-                f"round {number}, {result.title}: {speed.tokens_per_second:,.0f} target tokens/s, "
-                f"{speed.updates} updates in {speed.seconds:.1f} s; {describe(result.disturbance[-1])}"
-            )
+            result.disturbance.append(cores)
     return results
+
+
+def _undisturbed(
+    title: str, training: Callable[[TrainingTask], TrainingSpeed], task: TrainingTask
+) -> tuple[TrainingSpeed, float]:
+    """A measurement and the cores that others used meanwhile; it is made again where they used too much, but not for
+    ever.
+    """
+    for _ in range(_MOST_ATTEMPTS):
+        others = Others()
+        speed = training(task)
+        cores = others.cores()
+        PROGRESS.print(
+            f"round {task.seed}, {title}: {speed.tokens_per_second:,.0f} target tokens/s, "
+            f"{speed.updates} updates in {speed.seconds:.1f} s; {describe(cores)}"
+        )
+        if cores <= DISTURBED:
+            break
+    return speed, cores
 
 
 def table(results: Sequence[Measured], corpus: str, task: TrainingTask) -> Table:
