@@ -131,9 +131,9 @@ $(VENV)/.bench: $(VENV)/.dev
 	$(INSTALL) --editable '.[bench]'
 	@touch $@
 
-# The development extras hold the two others, so that one installation is enough for `make run` and `make train` as well.
+# The development extras hold the three others, so that one installation is enough for `make run` and `make train` as well.
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt $(NATIVE)
-	$(INSTALL) --editable '.[serve,train,dev]'
+	$(INSTALL) --editable '.[serve,train,plots,dev]'
 	@touch $(VENV)/.serve $(VENV)/.train $@
 
 # Run a command so that Ctrl-C reaches it and nothing else. A terminal sends the signal to its whole foreground process

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import re
-import time
-import uuid
 from http import HTTPStatus
 
-import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, request
+from flask_cors import CORS
 
-from service import state
+from service import authentication, observation, state
 from service.admission import REFUSED, Admission
 from service.batching import DrainingError, QueueFullError, TranslationFailedError
 from service.decoder import Decoder, TextTranslator
 from service.problems import Problem, problem_response, register_problems, unavailable
+from service.proxies import TrustedProxies
 from service.routes import languages, operations, pages, translate
 from service.settings import Settings
 from translator.ticket import DeadlineError
 
-log = structlog.get_logger(__name__)
-
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
-_QUIET_ENDPOINTS = frozenset(["operations.get_health", "operations.get_ready", "static"])
+_EXPOSED_HEADERS = ["X-Request-ID", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]
 
 
 def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder) -> Flask:
@@ -37,15 +32,26 @@ def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     state.attach(app, state.Service.start(settings, translator, decoder))
 
-    app.before_request(_begin)
+    observation.register(app)
     app.before_request(_refuse_over_limit)
-    app.after_request(_finish)
+    authentication.register(app)
+    if settings.allowed_origins:
+        CORS(
+            app,
+            origins=settings.allowed_origins,
+            send_wildcard="*" in settings.allowed_origins,
+            expose_headers=_EXPOSED_HEADERS,
+            max_age=600,
+        )
     for module in (translate, languages, operations, pages):
         app.register_blueprint(module.blueprint)
     register_problems(app)
     for exception, problem in (
-        (QueueFullError, unavailable("Too much is waiting for translation; try again in a moment.")),
-        (DrainingError, unavailable("The service is shutting down; try again in a moment.")),
+        (
+            QueueFullError,
+            unavailable("Too much is waiting for translation; try again in a moment.", "queue_full"),
+        ),
+        (DrainingError, unavailable("The service is shutting down; try again in a moment.", "draining")),
         (
             DeadlineError,
             Problem(HTTPStatus.GATEWAY_TIMEOUT, "The translation was not finished in time; send less text at once."),
@@ -53,35 +59,12 @@ def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder)
         (TranslationFailedError, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The translator failed on this text.")),
     ):
         app.register_error_handler(exception, lambda _, problem=problem: problem_response(problem))
+    if settings.proxy_networks:
+        app.wsgi_app = TrustedProxies(app.wsgi_app, settings.proxy_networks)  # type: ignore[method-assign]
     app.wsgi_app = Admission(app.wsgi_app, settings.concurrent_requests)  # type: ignore[method-assign]
     return app
 
 
-def _begin() -> None:
-    g.started = time.monotonic()
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id)
-
-
 def _refuse_over_limit() -> None:
     if REFUSED in request.environ:
-        raise unavailable("Too many requests at once; try again in a moment.")
-
-
-def _finish(response: Response) -> Response:
-    response.headers["X-Request-ID"] = g.request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    # The query string is left out on purpose: it may hold the text.
-    report = log.debug if request.endpoint in _QUIET_ENDPOINTS else log.info
-    report(
-        "request",
-        method=request.method,
-        route=request.url_rule.rule if request.url_rule else None,
-        status=response.status_code,
-        milliseconds=round(1000 * (time.monotonic() - g.started), 1),
-        **g.get("measures", {}),
-    )
-    return response
+        raise unavailable("Too many requests at once; try again in a moment.", "too_many_requests")

@@ -13,12 +13,13 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from service.decoder import Decoder, TextTranslator
+from service.metrics import PairMetrics
 from translator.config import SearchOptions
 from translator.search import Hypothesis, Query
 from translator.texts import Draft
@@ -57,10 +58,12 @@ class _Job:
     deadline: float  # by time.monotonic
     texts: int  # that count as waiting, and their characters
     characters: int
+    begun: float = 0.0  # when it was queued, by time.monotonic; 0 once a sentence of it is decoded
     waiting: deque[_Sentence] = field(default_factory=deque)  # distinct, and not yet handed to the decoder
     tickets: set[Ticket] = field(default_factory=set)  # in the decoder
     found: dict[str, list[Hypothesis]] = field(default_factory=dict)
-    decoded: threading.Event = field(default_factory=threading.Event)
+    awaited: set[str] = field(default_factory=set)  # the sentences without which its thread cannot go on
+    decoded: threading.Event = field(default_factory=threading.Event)  # there is none of these left, or an error
     error: Exception | None = None
 
 
@@ -75,6 +78,7 @@ class Batcher:
         queue_texts: int,
         queue_characters: int,
         batch_rows: int,
+        metrics: PairMetrics,
     ) -> None:
         """The decoder is the batcher's from here on, and closed by it."""
         self._translator = translator
@@ -83,6 +87,9 @@ class Batcher:
         self._queue_characters = queue_characters
         # The decoder lets sentences in when a quarter of its rows is free; it needs no more than those at hand.
         self._decoder_rows = batch_rows * 5 // 4
+        self._metrics = metrics
+        metrics.batch_rows_limit.set(batch_rows)
+        self._work_done = decoder.work
         self._lock = threading.Lock()
         self._requests = 0
         self._jobs: deque[_Job] = deque()  # those with sentences that wait
@@ -112,10 +119,21 @@ class Batcher:
         return self._draining
 
     @property
+    def decoder_pid(self) -> int:
+        return self._decoder.pid
+
+    @property
     def load(self) -> float:
         """How full the queue is: 0 empty, 1 full."""
         with self._lock:
             return max(self._waiting_texts / self._queue_texts, self._waiting_characters / self._queue_characters)
+
+    def observe(self) -> None:
+        """Bring those metrics up to date that say how things are now."""
+        self._metrics.queue_texts.set(self._waiting_texts)
+        self._metrics.queue_characters.set(self._waiting_characters)
+        self._metrics.queue_load.set(self.load)
+        self._metrics.batch_rows.set(self._decoder.work.rows)
 
     def translate(self, texts: Sequence[str], options: SearchOptions, *, seconds: float) -> list[Translation]:
         """The translations of `texts`, in order; waits for them for at most `seconds`.
@@ -127,18 +145,34 @@ class Batcher:
         """
         if not texts:
             return []
+        with self._taken_in(texts, options, seconds) as (job, drafts):
+            self._await(job, [sentence for draft in drafts for sentence in draft.sentences])
+            found = job.found
+            return [self._translator.finish(draft, [found[text] for text in draft.sentences]) for draft in drafts]
+
+    def stream(
+        self, texts: Sequence[str], options: SearchOptions, *, seconds: float
+    ) -> Iterator[tuple[int, Draft, Translation]]:
+        """Every sentence of the texts, in order, as soon as it is translated: which text it is of, its text's draft and
+        its translation. Raises as `translate` does.
+        """
+        with self._taken_in(texts, options, seconds) as (job, drafts):
+            for number, draft in enumerate(drafts):
+                for part in draft.parts():
+                    self._await(job, part.sentences)
+                    yield number, draft, self._translator.finish(part, [job.found[part.sentences[0]]])
+
+    @contextlib.contextmanager
+    def _taken_in(
+        self, texts: Sequence[str], options: SearchOptions, seconds: float
+    ) -> Iterator[tuple[_Job, list[Draft]]]:
         characters = sum(map(len, texts))
         job = _Job(time.monotonic() + seconds, len(texts), characters)
         self._take_in(job)
         try:
             drafts = [self._translator.draft(text, options) for text in texts]
             self._queue(job, texts, drafts)
-            if not job.decoded.wait(max(0.0, job.deadline - time.monotonic())):
-                raise DeadlineError
-            if job.error is not None:
-                raise job.error
-            found = job.found
-            return [self._translator.finish(draft, [found[text] for text in draft.sentences]) for draft in drafts]
+            yield job, drafts
         except DeadlineError:
             raise
         except Exception as error:
@@ -153,6 +187,18 @@ class Batcher:
                 self._requests -= 1
             if self._stopping:
                 self._decoder.wake()
+
+    def _await(self, job: _Job, sentences: Sequence[str]) -> None:
+        with self._lock:
+            job.awaited = set(sentences).difference(job.found)
+            if job.awaited and job.error is None:
+                job.decoded.clear()
+            else:
+                job.decoded.set()
+        if not job.decoded.wait(max(0.0, job.deadline - time.monotonic())):
+            raise DeadlineError
+        if job.error is not None:
+            raise job.error
 
     def drain(self) -> None:
         """Take in nothing new from now on; what was taken in is still translated."""
@@ -180,6 +226,8 @@ class Batcher:
             self._requests += 1
             self._waiting_texts += job.texts
             self._waiting_characters += job.characters
+        self._metrics.texts.inc(job.texts)
+        self._metrics.characters.inc(job.characters)
 
     def _queue(self, job: _Job, texts: Sequence[str], drafts: Sequence[Draft]) -> None:
         """Let the sentences wait for the decoder, each once. A text leaves the queue with its last sentence."""
@@ -195,10 +243,10 @@ class Batcher:
             characters_left = sum(one.characters for one in sentences)
             self._release(job, job.texts - texts_left, job.characters - characters_left)
             if not sentences:
-                job.decoded.set()
                 return
             if self._lost is not None:
                 raise self._lost
+            job.begun = time.monotonic()
             job.waiting.extend(sentences)
             self._jobs.append(job)
         self._decoder.wake()
@@ -214,6 +262,7 @@ class Batcher:
             if not self._feed():
                 return False
             self._deliver(self._decoder.step())
+            self._count_work()
         except Exception as error:
             log.error("decoder failed", exception_type=type(error).__name__)
             return self._begin_anew(error)
@@ -229,6 +278,9 @@ class Batcher:
                 sentence = job.waiting.popleft()
                 if job.waiting:
                     self._jobs.append(job)
+                if job.begun:
+                    self._metrics.queue_seconds.observe(time.monotonic() - job.begun)
+                    job.begun = 0.0
                 ticket = self._decoder.submit(sentence.query, deadline=job.deadline)
                 job.tickets.add(ticket)
                 self._owners[ticket] = job, sentence.text
@@ -236,8 +288,19 @@ class Batcher:
                 self._release(job, sentence.texts, sentence.characters)
         return True
 
+    def _count_work(self) -> None:
+        before, self._work_done = self._work_done, self._decoder.work
+        if self._work_done.steps > before.steps:
+            self._metrics.steps.inc(self._work_done.steps - before.steps)
+            self._metrics.row_steps.inc(self._work_done.row_steps - before.row_steps)
+
     def _deliver(self, tickets: Sequence[Ticket]) -> None:
         """Give the requests what was found for them."""
+        found = [ticket for ticket in tickets if ticket.hypotheses is not None]
+        if found:
+            self._metrics.sentences.inc(len(found))
+            self._metrics.source_tokens.inc(sum(len(ticket.query.source) for ticket in found))
+            self._metrics.target_tokens.inc(sum(len(ticket.result()[0].tokens) for ticket in found))
         with self._lock:
             for ticket in tickets:
                 if ticket not in self._owners:  # its request ended during this step
@@ -247,7 +310,8 @@ class Batcher:
                     self._fail(job, ticket.error)
                 else:
                     job.found[sentence] = ticket.result()
-                    if not job.tickets and not job.waiting:
+                    job.awaited.discard(sentence)
+                    if not job.awaited:
                         job.decoded.set()
 
     def _begin_anew(self, error: Exception) -> bool:
@@ -268,6 +332,7 @@ class Batcher:
                     self._fail(job, lost)
             return False
         self._restarting = False
+        self._metrics.decoder_restarts.inc()
         return True
 
     def _fail(self, job: _Job, error: Exception) -> None:

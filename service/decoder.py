@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from translator.card import Card
 from translator.config import ModelConfig, SearchOptions
@@ -11,6 +11,14 @@ from translator.search import Hypothesis, Query
 from translator.texts import Draft
 from translator.ticket import Ticket
 from translator.translation import Translation
+
+
+class Work(NamedTuple):
+    """What a decoder has done since it was made, restarts included."""
+
+    steps: int
+    row_steps: int  # hypotheses in the batch, summed over the steps
+    rows: int  # hypotheses in the batch now
 
 
 class TextTranslator(Protocol):
@@ -37,6 +45,16 @@ class Decoder(Protocol):
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
+        ...
+
+    @property
+    def work(self) -> Work:
+        """What it has done."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """The process in which it decodes."""
         ...
 
     def describe(self) -> str:

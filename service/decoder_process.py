@@ -7,9 +7,10 @@ from one of them, all wait until it is there again; lanes wait for nobody.
 
 On each channel, the first message says how steps are computed, or why that cannot be. From then on the worker sends
 `(submitted, cancelled)`: `(number, query, deadline)` of new sentences and numbers of those that are no longer wanted.
-The answer after a step, if any sentence is done, is a list of `(number, hypotheses, error)`: hypotheses as plain
-tuples, which pickle a good deal faster than dataclasses, or None and the name of the error's type. The process ends
-when the worker closes the channel or dies.
+The answer after a step, if any sentence is done or the batch is empty, is `(done, steps, row_steps, rows)`: a list of
+`(number, hypotheses, error)`, with hypotheses as plain tuples, which pickle a good deal faster than dataclasses, or
+None and the name of the error's type; and what was done since the last answer (see `service.decoder.Work`). The process
+ends when the worker closes the channel or dies.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ def serve(channel: Channel, engine: Any, rows: int) -> None:
     decoder = ContinuousDecoder(engine, max_rows=rows)
     numbers: dict[Ticket, int] = {}
     tickets: dict[int, Ticket] = {}
+    steps = row_steps = 0  # that the worker knows of
     while True:
         if decoder.idle:
             channel.wait()
@@ -98,11 +100,13 @@ def serve(channel: Channel, engine: Any, rows: int) -> None:
         except Exception as error:  # nobody's; the engine's own errors are those of sentences
             done = [(number, None, type(error).__name__) for number in tickets]
             decoder = ContinuousDecoder(engine, max_rows=rows)
+            steps = row_steps = 0
             numbers.clear()
         for number, *_ in done:
             del tickets[number]
-        if done:
-            channel.send(done)
+        if done or decoder.idle:
+            channel.send((done, decoder.steps - steps, decoder.row_steps - row_steps, decoder.rows))
+            steps, row_steps = decoder.steps, decoder.row_steps
 
 
 def _outcome(ticket: Any) -> tuple[list[tuple[Any, ...]] | None, str | None]:

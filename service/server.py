@@ -37,6 +37,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from service.application import create_app
 from service.batching import TranslationFailedError
 from service.languages import language_name
+from service.metrics import forget_process
 from service.problems import MEDIA_TYPE, bad_request, problem_document, problem_response
 from service.remote_decoder import DecoderDiedError, RemoteDecoder
 from service.settings import Settings
@@ -64,7 +65,7 @@ _REQUEST_LINE_BYTES = 8190
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
     """The service on a listening socket. `run` returns only by `SystemExit`."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, model: Path) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket, model: str) -> None:
         self._settings = settings
         self._descriptor = listener.detach()  # gunicorn owns it from here on
         self._model = model
@@ -82,11 +83,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
             "keepalive": _KEEP_ALIVE_SECONDS,
             "timeout": _LOADING_SECONDS,
             "graceful_timeout": round(settings.connection_seconds + _DRAIN_MARGIN_SECONDS),
+            "forwarded_allow_ips": "",  # whom to believe is said by TRANSLATE_TRUSTED_PROXIES (service.proxies)
             "limit_request_line": _REQUEST_LINE_BYTES,
             "logger_class": GunicornLogger,
             "loglevel": "debug" if settings.log_level == "debug" else "warning",
             "control_socket_disable": True,
             "post_worker_init": _announce,
+            "child_exit": _count_out,
         }
         if Path("/dev/shm").is_dir():
             options["worker_tmp_dir"] = "/dev/shm"  # the heartbeat must not wait for a disk
@@ -103,10 +106,10 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
         try:
             texts = Texts.read(self._model)
             decoder.wait_until_loaded()
+            app = create_app(settings, texts, decoder)
         except (ValueError, DecoderDiedError) as error:  # its message says what to do
             decoder.close()
             raise AppImportError(f"Error: {error}") from None
-        app = create_app(settings, texts, decoder)
         # A chunked body is parsed while the application reads it.
         app.register_error_handler(
             errors.ParseException, lambda _: problem_response(bad_request("The body is not validly chunked."))
@@ -122,6 +125,10 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
 
     def run(self) -> None:
         DrainingArbiter(self).run()
+
+
+def _count_out(_: Arbiter, worker: Worker) -> None:
+    forget_process(worker.pid)
 
 
 def _announce(worker: Worker) -> None:
@@ -200,8 +207,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             raise AppImportError("Error: the service has ended, because its decoder cannot go on")
 
     def notify(self) -> None:
-        """Called about once a second: also cuts off the connections whose time is up, and ends without a decoder."""
+        """Called about once a second: also brings the metrics up to date, cuts off the connections whose time is up,
+        and ends without a decoder.
+        """
         super().notify()
+        service_of(self.wsgi).observe()
         if self.alive and not service_of(self.wsgi).batcher.alive:
             self._decoder_lost, self.alive = True, False
         now = time.monotonic()
@@ -255,6 +265,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             HTTPStatus.REQUEST_URI_TOO_LONG: f"The address is over {_REQUEST_LINE_BYTES} bytes: send a body.",
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The headers are too large.",
         }
+        service_of(self.wsgi).metrics.rejections.labels("malformed").inc()
         log.warning("request refused", status=int(status), exception_type=type(exc).__name__)
         body = problem_document(status, details.get(status, status.phrase))
         head = (

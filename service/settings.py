@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.proxies import Network, parse_networks
 
 PREFIX = "TRANSLATE_"
 RESERVED_THREADS = 8
@@ -29,7 +32,11 @@ class Settings(BaseSettings):
         default="127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for every network interface."
     )
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port; 0 takes a free one.")
-    model: str = Field(default="en-fr", min_length=1, description="Model directory, or the name of a shipped model.")
+    model: str = Field(
+        default="en-fr",
+        min_length=1,
+        description="Model directory, or the name of a shipped model; several with commas are an ensemble.",
+    )
     engine: Literal["auto", "reference", "cpu", "cpu-bfloat16", "cpu-float32"] = Field(
         default="auto", description="How decoder steps are computed; auto is the best way on this machine."
     )
@@ -85,12 +92,39 @@ class Settings(BaseSettings):
         description="Time a client has beside the deadline to send its request and to read the answer.",
     )
 
+    api_keys: str = Field(
+        default="",
+        description="File of API keys, made by python -m service create-key; without it no key is needed.",
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins whose pages may use the service from a browser, separated by commas; * for all.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks, separated by commas, whose X-Forwarded-For and -Proto are believed.",
+    )
+
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto: console on a terminal, JSON lines elsewhere."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe messages that are logged."
     )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: str) -> str:
+        for origin in _items(value):
+            if origin != "*" and not re.fullmatch(r"https?://[^/*\s]+", origin):
+                raise ValueError(f"{origin!r} is no origin such as https://example.org")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: str) -> str:
+        parse_networks(value)
+        return value
 
     @model_validator(mode="after")
     def _check_limits_agree(self) -> Self:
@@ -106,6 +140,14 @@ class Settings(BaseSettings):
                     f"{PREFIX}{smaller.upper()} ({getattr(self, smaller)})"
                 )
         return self
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        return _items(self.cors_origins)
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        return parse_networks(self.trusted_proxies)
 
     @property
     def request_threads(self) -> int:
@@ -135,6 +177,10 @@ class Settings(BaseSettings):
                 f"{PREFIX}{name.upper()}={getattr(self, name)}",
             ]
         return "\n".join(lines)
+
+
+def _items(value: str) -> list[str]:
+    return [item.strip() for item in value.split(",") if item.strip()]
 
 
 def load_settings(overrides: dict[str, Any]) -> Settings:

@@ -1,21 +1,29 @@
-"""What all requests share: the settings, the model's card, the queue to the decoder."""
+"""What all requests share: the settings, the model's card, the queue to the decoder, the metrics."""
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import psutil
 from flask import Flask, current_app, g
 
 from service.batching import Batcher
 from service.decoder import Decoder, TextTranslator
+from service.keys import KeyRing
 from service.languages import Languages
+from service.metrics import Metrics
 from service.settings import Settings
+from service.tracing import Tracing
 from translator.card import Card
 from translator.config import ModelConfig, SearchOptions
 
 _EXTENSION = "translation-service"
 _WARM_UP_SECONDS = 300.0
+_HIGH_WATER_MARK = 0.8
+"""A queue fuller than this is better left alone for a while."""
 
 
 @dataclass
@@ -28,26 +36,37 @@ class Service:
     engine: str
     languages: Languages
     batcher: Batcher
+    metrics: Metrics
+    tracing: Tracing
+    keys: KeyRing
     warmed_up: bool = field(default=False)
 
     @classmethod
     def start(cls, settings: Settings, translator: TextTranslator, decoder: Decoder) -> Service:
         """Start the decoder thread."""
         engine = decoder.describe()
+        metrics = Metrics()
+        card = translator.card
+        pair = f"{card.source_language}-{card.target_language}"
+        metrics.model_info.labels(pair, card.name, engine, card.digest).set(1)
         batcher = Batcher(
             translator,
             decoder,
             queue_texts=settings.queue_texts,
             queue_characters=settings.queue_characters,
             batch_rows=settings.batch_rows,
+            metrics=metrics.pair(pair),
         )
         return cls(
             settings,
-            translator.card,
+            card,
             translator.model_config,
             engine,
-            Languages(translator.card),
+            Languages(card),
             batcher,
+            metrics,
+            Tracing(),
+            KeyRing(Path(settings.api_keys) if settings.api_keys else None),
         )
 
     def warm_up(self) -> None:
@@ -55,6 +74,36 @@ class Service:
         text = self.card.examples[0] if self.card.examples else "1 2 3"
         self.batcher.translate([text], SearchOptions(), seconds=_WARM_UP_SECONDS)
         self.warmed_up = True
+
+    @property
+    def hindrance(self) -> str:
+        """Why no requests should be sent here now; empty where they should."""
+        batcher = self.batcher
+        for hindered, why in (
+            (not batcher.alive, "The decoder has stopped."),
+            (batcher.restarting, "The decoder is being started again."),
+            (batcher.draining, "The service is shutting down."),
+            (not self.warmed_up, "The model is not warmed up yet."),
+            (batcher.load > _HIGH_WATER_MARK, "The queue is nearly full."),
+        ):
+            if hindered:
+                return why
+        return ""
+
+    def observe(self) -> None:
+        """Bring those metrics up to date that say how things are now."""
+        self.batcher.observe()
+        self.metrics.ready.set(not self.hindrance)
+        self.metrics.memory.labels("worker").set(resident_bytes(os.getpid()))
+        self.metrics.memory.labels("decoder").set(resident_bytes(self.batcher.decoder_pid))
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process that is in RAM; 0 where it has ended."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def attach(app: Flask, service: Service) -> None:

@@ -45,8 +45,8 @@ def get_frontend_settings() -> Response:
         {
             "charLimit": settings.characters_per_text,
             "frontendTimeout": 500,  # milliseconds a page waits for the next key before it asks for a translation
-            "apiKeys": False,
-            "keyRequired": False,
+            "apiKeys": service().keys.needed,
+            "keyRequired": service().keys.needed,
             "suggestions": False,
             "filesTranslation": False,
             "supportedFilesFormat": [],

@@ -1,16 +1,13 @@
-"""`GET /health`, `/ready` and `/model`: for those who run the service."""
+"""`GET /health`, `/ready`, `/metrics` and `/model`: for those who run the service."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 
 from service.problems import unavailable
 from service.state import service
 
 blueprint = Blueprint("operations", __name__)
-
-_HIGH_WATER_MARK = 0.8
-"""A queue fuller than this is better left alone for a while."""
 
 
 @blueprint.get("/health")
@@ -22,18 +19,18 @@ def get_health() -> Response:
 
 @blueprint.get("/ready")
 def get_ready() -> Response:
-    shared = service()
-    if not shared.batcher.alive:
-        raise unavailable("The decoder has stopped.")
-    if shared.batcher.restarting:
-        raise unavailable("The decoder is being started again.")
-    if shared.batcher.draining:
-        raise unavailable("The service is shutting down.")
-    if not shared.warmed_up:
-        raise unavailable("The model is not warmed up yet.")
-    if shared.batcher.load > _HIGH_WATER_MARK:
-        raise unavailable("The queue is nearly full.")
+    hindrance = service().hindrance
+    if hindrance:
+        raise unavailable(hindrance)
     return jsonify({"status": "ready"})
+
+
+@blueprint.get("/metrics")
+def get_metrics() -> Response:
+    shared = service()
+    shared.observe()
+    text, content_type = shared.metrics.render(request.headers.get("Accept", ""))
+    return Response(text, content_type=content_type)
 
 
 @blueprint.get("/model")

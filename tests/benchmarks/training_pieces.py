@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,12 @@ from rich.console import Console
 
 from tests.benchmarks.peers.training_task import CLIP_NORM, DROPOUT, LABEL_SMOOTHING, LEARNING_RATE
 from training.batches import Batch, BatchSampler, collate
-from training.hardware import has_fast_bfloat16
-from training.objective import cross_entropy_sum
-from training.optimisation import clip_gradient, make_optimiser
+from training.distributed import World
+from training.hardware import make_deterministic
 from training.prepared import EncodedPairs, Prepared, PreparedRecord
 from training.recipe import Recipe
 from training.trainer import train
+from training.updating import Updater
 from translator.config import ModelConfig
 from translator.model import Seq2Seq
 from translator.vocabulary import Vocabulary
@@ -100,7 +98,7 @@ def run_trainer(recipe: Recipe, pairs: EncodedPairs, vocabulary: Vocabulary) -> 
         source_vocabulary=vocabulary,
         target_vocabulary=vocabulary,
     )
-    train(recipe, prepared, resume=False, console=Console(quiet=True))
+    train(recipe, prepared, resume=False, world=World.alone(), console=Console(quiet=True))
 
 
 def make_sampler(pairs: EncodedPairs, recipe: Recipe) -> BatchSampler:
@@ -119,39 +117,30 @@ def batches_of(pairs: EncodedPairs, recipe: Recipe, device: torch.device) -> Ite
 def set_determinism(deterministic: bool) -> None:
     """Only operations that give the same bits every time; to be called before anything is computed on a GPU."""
     if deterministic:
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    torch.use_deterministic_algorithms(deterministic)
+        make_deterministic()
+    else:
+        torch.use_deterministic_algorithms(False)
 
 
 class Update:
     """An update as the trainer makes it, for batches that are on the device."""
 
     def __init__(self, recipe: Recipe, shape: ModelConfig, device: torch.device) -> None:
-        options = recipe.optimisation
-        self.recipe = recipe
+        torch.manual_seed(recipe.optimisation.seed)
         self.device = device
-        self.low_precision = options.precision == "bfloat16" and has_fast_bfloat16(device)
-        torch.manual_seed(options.seed)
         self.model = Seq2Seq(shape)
-        self.model.initialise(seed=options.seed, initial_range=recipe.model.initial_range)
+        self.model.initialise(seed=recipe.optimisation.seed, initial_range=recipe.model.initial_range)
         self.model.to(device)
-        self.optimiser = make_optimiser(self.model.parameters(), options)
+        self._updater = Updater(
+            self.model,
+            recipe,
+            World(0, 1, device),
+            source_eos_id=EOS_ID,
+            nominal_sentences=recipe.optimisation.batch_sentences,
+        )
+        self._learning_rate = recipe.optimisation.learning_rate
+        self.optimiser = self._updater.optimiser
 
     def __call__(self, batch: Batch) -> None:
         """Nothing waits for the device here."""
-        options = self.recipe.optimisation
-        with torch.autocast(self.device.type, torch.bfloat16) if self.low_precision else nullcontext():
-            features = self.model(batch.source_BS, batch.target_inputs_BT, EOS_ID, self.recipe.model.dropout)
-        output = self.model.decoder.output
-        loss, _ = cross_entropy_sum(
-            features.reshape(-1, features.shape[-1]).index_select(0, batch.positions_N),
-            output.weight,
-            output.bias,
-            batch.targets_N,
-            label_smoothing=options.label_smoothing,
-            compute_dtype=torch.bfloat16 if self.low_precision else torch.float32,
-        )
-        self.optimiser.zero_grad(set_to_none=False)
-        (loss / options.batch_sentences).backward()  # type: ignore[no-untyped-call]
-        clip_gradient(self.model.parameters(), options.clip_norm)
-        self.optimiser.step()
+        self._updater.update(batch, self._learning_rate)

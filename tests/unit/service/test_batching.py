@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.batching import Batcher, DrainingError, QueueFullError, TranslationFailedError
+from service.metrics import Metrics
 from tests.unit.service.capitals import PATIENCE, CapitalsTranslator, NearDecoder
 from translator.config import SearchOptions
 from translator.decoder import ContinuousDecoder
@@ -35,8 +36,9 @@ def make_batcher(translator: Any) -> Iterator[Callable[..., Batcher]]:
     def make(**bounds: int) -> Batcher:
         defaults = {"queue_texts": 200, "queue_characters": 10_000, "batch_rows": 512}
         bounds = defaults | bounds
+        bounds = defaults | bounds
         decoder = NearDecoder(translator.engine, rows=bounds["batch_rows"])
-        batchers.append(Batcher(translator, decoder, **bounds))
+        batchers.append(Batcher(translator, decoder, metrics=Metrics().pair("en-fr"), **bounds))
         return batchers[-1]
 
     yield make
@@ -410,7 +412,14 @@ def test_nothing_to_translate_needs_no_decoder(make_batcher: Callable[..., Batch
 def test_every_request_gets_its_own_answers_in_order(requests: list[tuple[list[str], int]], batch_rows: int) -> None:
     translator = CapitalsTranslator()
     decoder = NearDecoder(translator.engine, rows=batch_rows)
-    batcher = Batcher(translator, decoder, queue_texts=1_000, queue_characters=10_000, batch_rows=batch_rows)
+    batcher = Batcher(
+        translator,
+        decoder,
+        queue_texts=1_000,
+        queue_characters=10_000,
+        batch_rows=batch_rows,
+        metrics=Metrics().pair("en-fr"),
+    )
     with ThreadPoolExecutor(len(requests) or 1) as pool:
         futures = [
             pool.submit(batcher.translate, texts, SearchOptions(beam_size=beam_size), seconds=PATIENCE)
@@ -422,3 +431,40 @@ def test_every_request_gets_its_own_answers_in_order(requests: list[tuple[list[s
     assert batcher.load == 0.0
     assert batcher.stop(PATIENCE)
     assert decoder.closed
+
+
+def test_sentences_are_streamed_in_order(make_batcher: Callable[..., Batcher]) -> None:
+    batcher = make_batcher(batch_rows=1)
+    streamed = list(batcher.stream(["a\nb", "", "c\na"], OPTIONS, seconds=PATIENCE))
+    assert [(number, draft.segments.text) for number, draft, _ in streamed] == [(0, "a\nb")] * 2 + [(2, "c\na")] * 2
+    assert texts_of([one for _, _, one in streamed]) == ["A", "B", "C", "A"]
+    assert batcher.load == 0
+
+
+def test_a_sentence_is_there_before_the_next_is_decoded(
+    make_batcher: Callable[..., Batcher], translator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = translator.engine.step
+    seen = threading.Event()
+
+    def patient_step(rows: list[int], beams: Any) -> Any:
+        if any(translator.engine.sentences[row] == "last" for row in rows):
+            assert seen.wait(PATIENCE)
+        return step(rows, beams)
+
+    monkeypatch.setattr(translator.engine, "step", patient_step)
+    batcher = make_batcher(batch_rows=1)
+    streamed = batcher.stream(["first\nlast"], GREEDY, seconds=PATIENCE)
+    assert next(streamed)[2].text == "FIRST"
+    streamed.close()  # the client has gone
+    seen.set()
+    assert texts_of(batcher.translate(["next"], OPTIONS, seconds=PATIENCE)) == ["NEXT"]
+
+
+def test_a_stream_fails_as_a_whole_does(make_batcher: Callable[..., Batcher]) -> None:
+    batcher = make_batcher()
+    with pytest.raises(TranslationFailedError):
+        list(batcher.stream(["fine", "fail"], OPTIONS, seconds=PATIENCE))
+    batcher.drain()
+    with pytest.raises(DrainingError):
+        next(batcher.stream(["late"], OPTIONS, seconds=PATIENCE))
