@@ -40,8 +40,9 @@ from training.workers import Workers
 
 # The split and the vocabularies do not follow the recipe's seed, so that models of different seeds can be compared.
 _SEED = 1
-#: Pairs that subwords are learnt from; of a larger corpus, a sample. SentencePiece holds them in memory.
-SAMPLE_PAIRS = 5_000_000
+#: Pairs that a vocabulary is learnt from; of a larger corpus, a sample. SentencePiece holds them in memory: for
+#: `unigram` some 20 bytes for each character (2.4 GiB for a million sentences of 115 characters), for the others some 3.
+SAMPLE_PAIRS = {"unigram": 1_000_000, "bpe": 5_000_000, "char": 5_000_000, "word": 5_000_000}
 
 
 def prepare(recipe: Recipe, destination: Path, *, console: Console, processes: int = 1) -> Prepared:
@@ -95,7 +96,9 @@ def _is_current(recipe: Recipe, folder: Path, console: Console) -> bool:
     except (InputError, ModuleNotFoundError) as error:
         if recipe.corpus.kind != "hub":
             raise
-        console.print(f"Note: {recipe.corpus.name} cannot be looked at for changes ({error})", markup=False)
+        console.print(
+            f"Note: {recipe.corpus.name} cannot be looked at for changes ({error})", markup=False, highlight=False
+        )
         return True
     if corpus.fingerprints:
         return record.fingerprints == corpus.fingerprints
@@ -116,19 +119,24 @@ class _Preparation:
         self._tokens: dict[str, int] = {}
 
     def write(self) -> PreparedRecord:
+        # Before the text is read: of a file that changes meanwhile, this is not the checksum the next time.
+        with self._stages.stage("cleaning", "Reading the checksums"):
+            sha256 = self._corpus.checksums()
         train = self._write_text()
         with self._stages.stage("vocabularies", "Learning the vocabularies"):
             self._learn_vocabularies(train)
         section = self._recipe.corpus
         limits = LengthLimits(section.maximum_length, section.maximum_ratio)
-        removed = {"empty": train.empty, "duplicates": train.duplicates} | self._encode("train", train.chunks(), limits)
-        self._encode("dev", _text_chunks(self._held_out("dev")), None)
+        removed = {"empty": train.empty, "duplicates": train.duplicates} | self._encode(
+            "train", train.chunks(), limits, len(train)
+        )
+        self._encode("dev", _text_chunks(self._held_out("dev")), None, self._pairs["dev"])
         if not self._pairs["train"]:
             raise InputError(
                 f"{self._corpus.name}: cleaning left no training pair; raise corpus.maximum_length or maximum_ratio"
             )
         # A data set of the hub has no files of its own here: its training text stands for it.
-        sha256 = self._corpus.checksums() or _checksums_of_text(train)
+        sha256 = sha256 or _checksums_of_text(train)
         for file in train.files:
             file.unlink()
         return PreparedRecord(
@@ -202,22 +210,25 @@ class _Preparation:
         return MosesPairs(source, target)
 
     def _learn_vocabularies(self, train: TrainText) -> None:
-        mask = train.sample(SAMPLE_PAIRS, seed=_SEED)
+        most = SAMPLE_PAIRS[self._recipe.subwords.model_type]
+        mask = train.sample(most, seed=_SEED)
         if mask is not train.kept:
-            self._notices.append(f"the vocabularies were learnt from {SAMPLE_PAIRS:,} of {len(train):,} pairs")
+            self._notices.append(f"the vocabularies were learnt from {most:,} of {len(train):,} pairs")
         texts = {side: MaskedLines(file, mask) for side, file in zip(SIDES, train.files, strict=True)}
         learnt = self._workers.map(partial(_learn_vocabulary, self._recipe.subwords), texts.items())
         for side, (model, remarks) in zip(SIDES, learnt, strict=True):
             (self._folder / f"{side}.model").write_bytes(model)
             self._notices += [f"{side}: {remark}" for remark in remarks]
 
-    def _encode(self, name: str, chunks: Iterable[tuple[bytes, bytes]], limits: LengthLimits | None) -> dict[str, int]:
-        """Writes the token files of a part; returns how many pairs `limits` left out, by reason."""
+    def _encode(
+        self, name: str, chunks: Iterable[tuple[bytes, bytes]], limits: LengthLimits | None, pairs: int
+    ) -> dict[str, int]:
+        """Writes the token files of a part of so many `pairs`; returns how many pairs `limits` left out, by reason."""
         removed: dict[str, int] = {}
         encode = partial(encode_chunk, folder=self._folder, limits=limits)
         names = [f"{name}.{side}" for side in SIDES]
         with (
-            self._stages.stage("encoding", f"Encoding {name}") as advance,
+            self._stages.stage("encoding", f"Encoding {name}", total=pairs) as advance,
             EncodedWriter(self._folder, names[0]) as source,
             EncodedWriter(self._folder, names[1]) as target,
         ):

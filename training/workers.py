@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -42,6 +42,7 @@ class Workers:
     def __init__(self, processes: int) -> None:
         self.processes = processes
         self._pool: ProcessPoolExecutor | None = None
+        self._lifeline: tuple[Connection, Connection] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -49,8 +50,14 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        if self._pool is None or self._lifeline is None:
+            return
+        reader, writer = self._lifeline
+        if error is not None:
+            writer.close()  # a vocabulary may take minutes more, and nobody wants it any longer
+        self._pool.shutdown(cancel_futures=True)
+        reader.close()
+        writer.close()
 
     def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
         """`function` of each item, in order. Few items are taken from `items` ahead of what the caller has got.
@@ -64,9 +71,9 @@ class Workers:
         items = iter(items)
         first = list(islice(items, _CHUNKS_DONE_HERE + 1)) if self._pool is None and self.processes > 1 else []
         if self._pool is None and len(first) > _CHUNKS_DONE_HERE:
-            self._pool = ProcessPoolExecutor(
-                self.processes, mp_context=multiprocessing.get_context("spawn"), initializer=_begin
-            )
+            context = multiprocessing.get_context("spawn")
+            self._lifeline = context.Pipe(duplex=False)
+            self._pool = ProcessPoolExecutor(self.processes, context, _begin, (self._lifeline[0],))
         items = chain(first, items)
         if self._pool is None:
             yield from map(function, items)
@@ -85,14 +92,12 @@ class Workers:
             ) from error
 
 
-def _begin() -> None:
+def _begin(lifeline: Connection) -> None:
     """Ctrl-C is the first process's to handle, and no process outlives it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
+def _end_with(lifeline: Connection) -> None:
+    lifeline.poll(None)  # nothing is ever sent: it ends when the first process has closed its end, or is gone
+    os._exit(1)
