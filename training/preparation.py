@@ -41,7 +41,7 @@ from training.workers import Workers
 # The split and the vocabularies do not follow the recipe's seed, so that models of different seeds can be compared.
 _SEED = 1
 #: Pairs that a vocabulary is learnt from; of a larger corpus, a sample. SentencePiece holds them in memory: for
-#: `unigram` some 20 bytes for each character (2.4 GiB for a million sentences of 115 characters), for the others some 3.
+#: `unigram` some 20 bytes a character (2.4 GiB for a million sentences of 115 characters), for the others some 3.
 SAMPLE_PAIRS = {"unigram": 1_000_000, "bpe": 5_000_000, "char": 5_000_000, "word": 5_000_000}
 
 
