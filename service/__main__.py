@@ -28,7 +28,7 @@ from service.settings import Settings, SettingsError, load_settings
 @click.option("--model", help="Model directory or name of a shipped model [TRANSLATE_MODEL; default en-fr].")
 @click.option("--print-settings", is_flag=True, help="Print every setting with its value and end.")
 @click.pass_context
-def main(context: click.Context, print_settings: bool, **options: Any) -> None:
+def main(context: click.Context, /, print_settings: bool, **options: Any) -> None:
     """Serve a translation model over HTTP, in the foreground, until Ctrl-C.
 
     All other settings are environment variables; --print-settings lists them.
