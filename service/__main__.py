@@ -25,7 +25,10 @@ from service.settings import Settings, SettingsError, load_settings
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="TCP port, 0 for a free one [TRANSLATE_PORT; default 8000]."
 )
-@click.option("--model", help="Model directory or name of a shipped model [TRANSLATE_MODEL; default en-fr].")
+@click.option(
+    "--model",
+    help="Model directory or shipped model; several with commas are an ensemble [TRANSLATE_MODEL; default en-fr].",
+)
 @click.option("--print-settings", is_flag=True, help="Print every setting with its value and end.")
 @click.pass_context
 def main(context: click.Context, /, print_settings: bool, **options: Any) -> None:
@@ -46,13 +49,17 @@ def main(context: click.Context, /, print_settings: bool, **options: Any) -> Non
         # Imported only here: --help needs none of it, and the metrics need the directory.
         from service.logging import configure_logging
         from service.server import Server
-        from translator.description import model_path
+        from translator.ensemble import SEPARATOR, model_paths
 
-        model = model_path(settings.model)
-        _check_model(model)
+        try:
+            models = model_paths(settings.model)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        for model in models:
+            _check_model(model)
         _check_keys(settings)
         configure_logging(settings)
-        Server(settings, _listen(settings), model).run()
+        Server(settings, _listen(settings), SEPARATOR.join(map(str, models))).run()
 
 
 @contextmanager

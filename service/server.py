@@ -65,7 +65,7 @@ _REQUEST_LINE_BYTES = 8190
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
     """The service on a listening socket. `run` returns only by `SystemExit`."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, model: Path) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket, model: str) -> None:
         self._settings = settings
         self._descriptor = listener.detach()  # gunicorn owns it from here on
         self._model = model

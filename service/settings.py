@@ -34,7 +34,11 @@ class Settings(BaseSettings):
         default="127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for every network interface."
     )
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port; 0 takes a free one.")
-    model: str = Field(default="en-fr", min_length=1, description="Model directory, or the name of a shipped model.")
+    model: str = Field(
+        default="en-fr",
+        min_length=1,
+        description="Model directory, or the name of a shipped model; several with commas are an ensemble.",
+    )
     engine: Literal["auto", "reference", "cpu", "cpu-bfloat16", "cpu-float32"] = Field(
         default="auto", description="How decoder steps are computed; auto is the best way on this machine."
     )

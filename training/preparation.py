@@ -55,6 +55,15 @@ def prepare_or_reuse(recipe: Recipe, *, console: Console) -> Prepared:
     return prepare(recipe, folder, console=console)
 
 
+def open_prepared(recipe: Recipe, folder: Path | None, *, console: Console) -> Prepared:
+    """The prepared folder that a user has named, or else the recipe's own, made where it has to be.
+
+    Raises:
+        InputError: as `load_prepared` and `prepare`.
+    """
+    return load_prepared(folder) if folder is not None else prepare_or_reuse(recipe, console=console)
+
+
 def _is_current(recipe: Recipe, folder: Path) -> bool:
     try:
         record = read_record(folder)

@@ -15,7 +15,8 @@ from typing import Self
 
 from translator.card import Card
 from translator.config import ModelConfig, SearchOptions
-from translator.description import model_path, read_description
+from translator.description import read_description
+from translator.ensemble import ensemble_card, model_paths
 from translator.search import Hypothesis, Query
 from translator.segmentation import Segments
 from translator.symptoms import repeated, untested
@@ -63,6 +64,8 @@ class _Decoded:
 
     candidates: tuple[Alternative, ...]
     warnings: tuple[str, ...]
+    source_tokens: tuple[int, ...]
+    target_tokens: tuple[int, ...]
 
 
 class _Encoded(dict[str, list[int]]):
@@ -91,10 +94,14 @@ class Texts:
         self._target_vocabulary = target_vocabulary
 
     @classmethod
-    def read(cls, path: str | Path) -> Self:
-        """Those of a model directory, or of a shipped model. Raises `ModelDirectoryError`."""
-        described = read_description(model_path(path))
-        return cls(described.card, described.config, described.source_vocabulary, described.target_vocabulary)
+    def read(cls, path: str | Path | Sequence[str | Path]) -> Self:
+        """Those of a model directory, of a shipped model or of an ensemble, named as for `Translator.load`.
+
+        Raises `ModelDirectoryError`.
+        """
+        members = [read_description(each) for each in model_paths(path)]
+        first = members[0]
+        return cls(ensemble_card(members), first.config, first.source_vocabulary, first.target_vocabulary)
 
     @property
     def longest_source(self) -> int:
@@ -148,7 +155,8 @@ class Texts:
         for hypothesis in hypotheses:
             text = _one_line(self._target_vocabulary.decode(hypothesis.tokens))
             candidates.setdefault(as_read(text), Alternative(text, hypothesis.score, hypothesis.log_probability))
-        return _Decoded(tuple(candidates.values())[:wanted], tuple(self._warnings(query.source, hypotheses[0])))
+        warnings = tuple(self._warnings(query.source, hypotheses[0]))
+        return _Decoded(tuple(candidates.values())[:wanted], warnings, query.source, hypotheses[0].tokens)
 
     def _warnings(self, source: Sequence[int], best: Hypothesis) -> Iterator[str]:
         lengths = self.card.training_lengths
@@ -187,6 +195,7 @@ class Texts:
                 SentenceTranslation(
                     start, end, 0, 0, text[start:end],
                     best.text, best.score, best.log_probability, tuple(others), warnings,
+                    sentence.source_tokens, sentence.target_tokens,
                 )
             )  # fmt: skip
         return assemble(text, sentences)

@@ -20,11 +20,26 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class Alignment:
+    """Where the attention looked: `weights[t][s]` is the share of source piece s when target piece t was written.
+
+    `source` and `target` are the subwords in reading order, `</s>` (the paper's `<EOS>`) at the end of both; every row
+    of weights has the sum 1.
+    """
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    weights: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class SentenceTranslation:
     """One sentence, or one part of a sentence too long for the model.
 
     `source_start` and `source_end` are character offsets into the text, `target_start` and `target_end` into its
-    translation. `alternatives` are the next best, best first, without the translation itself.
+    translation. `alternatives` are the next best, best first, without the translation itself. `source_tokens` and
+    `target_tokens` are what the model read and wrote, as ids without `<EOS>`; `alignment` is there on request
+    (`Translator.aligned`).
     """
 
     source_start: int
@@ -37,6 +52,9 @@ class SentenceTranslation:
     log_probability: float
     alternatives: tuple[Alternative, ...]
     warnings: tuple[str, ...]
+    source_tokens: tuple[int, ...] = ()
+    target_tokens: tuple[int, ...] = ()
+    alignment: Alignment | None = None
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,10 @@ class Vocabulary:
         ids: list[list[int]] = self._processor.EncodeAsIds(escaped) if escaped else []
         return ids
 
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The subwords or words themselves, as SentencePiece writes them: U+2581 for a space."""
+        return [self._processor.IdToPiece(int(token)) for token in ids]
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`; `<pad>` and `<EOS>` have none, bytes that form no UTF-8 become U+FFFD."""
         special = (self.pad_id, self.eos_id)

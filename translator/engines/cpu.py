@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from translator.engines.base import Beams, Extensions, Integers
+from translator.engines.base import Beams, Extensions, Integers, refuse_what_is_beyond
 from translator.engines.native_library import (
     PRECISIONS,
     LayerWeights,
@@ -73,8 +73,9 @@ class CPUEngine:
         that this processor has.
 
         Raises `ValueError` where the library is missing or has no such instruction set, where a weight is not finite,
-        and for embeddings of more than 16,384 dimensions.
+        for embeddings of more than 16,384 dimensions, and for an architecture that is beyond it.
         """
+        refuse_what_is_beyond("cpu", model.config)
         library = load_library()
         available = instruction_sets()
         if library is None:
