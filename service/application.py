@@ -7,9 +7,15 @@ from http import HTTPStatus
 from flask import Flask, request
 from flask_cors import CORS
 
-from service import authentication, observation, state
+from service import authentication, limits, observation, state
 from service.admission import REFUSED, Admission
-from service.batching import DrainingError, QueueFullError, TranslationFailedError
+from service.batching import (
+    ClientGoneError,
+    DrainingError,
+    QueueFullError,
+    TooMuchWorkError,
+    TranslationFailedError,
+)
 from service.decoder import Decoder, TextTranslator
 from service.problems import Problem, problem_response, register_problems, unavailable
 from service.proxies import TrustedProxies
@@ -43,6 +49,7 @@ def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder)
             expose_headers=_EXPOSED_HEADERS,
             max_age=600,
         )
+    limits.register(app, settings)
     for module in (translate, languages, operations, pages):
         app.register_blueprint(module.blueprint)
     register_problems(app)
@@ -56,11 +63,16 @@ def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder)
             DeadlineError,
             Problem(HTTPStatus.GATEWAY_TIMEOUT, "The translation was not finished in time; send less text at once."),
         ),
+        (ClientGoneError, Problem(HTTPStatus.REQUEST_TIMEOUT, "Nobody waits for the answer.", reason="client_gone")),
         (TranslationFailedError, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The translator failed on this text.")),
     ):
         app.register_error_handler(exception, lambda _, problem=problem: problem_response(problem))
     if settings.proxy_networks:
         app.wsgi_app = TrustedProxies(app.wsgi_app, settings.proxy_networks)  # type: ignore[method-assign]
+    app.register_error_handler(
+        TooMuchWorkError,
+        lambda error: problem_response(Problem(HTTPStatus.BAD_REQUEST, str(error), reason="too_much_work")),
+    )
     app.wsgi_app = Admission(app.wsgi_app, settings.concurrent_requests)  # type: ignore[method-assign]
     return app
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import structlog
-from limits import parse_many
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from service.rates import checked_rate_limit
 
 log = structlog.get_logger(__name__)
 
@@ -146,16 +147,6 @@ def create_key(path: Path, name: str, scopes: tuple[Scope, ...], rate_limit: str
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from None
     return secret
-
-
-def checked_rate_limit(value: str) -> str:
-    """Raises `ValueError` where it is not empty and no rate limit."""
-    if value:
-        try:
-            parse_many(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is no rate limit such as '60/minute' or '10/second;1000/day'") from None
-    return value
 
 
 def _version(path: Path) -> object:

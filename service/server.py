@@ -124,6 +124,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
         return app
 
     def run(self) -> None:
+        settings = self._settings
+        if settings.rate_limit and settings.workers > 1 and settings.rate_limit_storage.startswith("memory:"):
+            log.warning(
+                "every worker counts requests for itself: a client may make so many times as many as "
+                "TRANSLATE_RATE_LIMIT says; TRANSLATE_RATE_LIMIT_STORAGE=redis://... counts them together",
+                workers=settings.workers,
+            )
         DrainingArbiter(self).run()
 
 

@@ -12,7 +12,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.jobs import Amount
 from service.proxies import Network, parse_networks
+from service.rates import checked_rate_limit
 
 PREFIX = "TRANSLATE_"
 RESERVED_THREADS = 8
@@ -69,9 +71,23 @@ class Settings(BaseSettings):
     concurrent_requests: int = Field(
         default=160, ge=1, le=1_000, description="Requests a worker takes in at once; more are refused with status 503."
     )
-    queue_texts: int = Field(default=500, ge=1, description="Texts that may wait in a worker for the decoder.")
-    queue_characters: int = Field(
-        default=200_000, ge=1, description="Characters that may wait in a worker for the decoder."
+    queue_texts: int = Field(default=500, ge=1, description="Texts that may wait for the decoder of a model.")
+    queue_characters: int = Field(default=200_000, ge=1, description="Characters that may wait for it.")
+    queue_sentences: int = Field(default=4_000, ge=1, description="Sentences that may wait for it.")
+    queue_tokens: int = Field(default=100_000, ge=1, description="Source tokens that may wait for it.")
+    work_per_request: int = Field(
+        default=300_000,
+        ge=1,
+        description="Source tokens a request may have, each counted as often as its beam is wide.",
+    )
+    rate_limit: str = Field(
+        default="",
+        description="Requests a client (an address or a key) may make, such as 60/minute;5000/day; empty: any number.",
+    )
+    rate_limit_storage: str = Field(
+        default="memory://",
+        pattern=r"^(memory://$|rediss?://.|unix://.|redis\+unix://.)",
+        description="Where they are counted: memory:// (each worker for itself) or redis://HOST:PORT.",
     )
     batch_rows: int = Field(
         default=512,
@@ -120,6 +136,11 @@ class Settings(BaseSettings):
                 raise ValueError(f"{origin!r} is no origin such as https://example.org")
         return value
 
+    @field_validator("rate_limit")
+    @classmethod
+    def _check_rate_limit(cls, value: str) -> str:
+        return checked_rate_limit(value)
+
     @field_validator("trusted_proxies")
     @classmethod
     def _check_proxies(cls, value: str) -> str:
@@ -144,6 +165,10 @@ class Settings(BaseSettings):
     @property
     def allowed_origins(self) -> list[str]:
         return _items(self.cors_origins)
+
+    @property
+    def queue_bounds(self) -> Amount:
+        return Amount(self.queue_texts, self.queue_characters, self.queue_sentences, self.queue_tokens)
 
     @property
     def proxy_networks(self) -> tuple[Network, ...]:

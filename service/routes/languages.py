@@ -21,6 +21,10 @@ _LIMITS = (
     "concurrent_requests",
     "queue_texts",
     "queue_characters",
+    "queue_sentences",
+    "queue_tokens",
+    "work_per_request",
+    "rate_limit",
     "deadline_seconds",
 )
 
