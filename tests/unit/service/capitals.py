@@ -151,7 +151,5 @@ class CapitalsTranslator:
             capitals = said[place].upper()
             others = tuple(Alternative(f"{capitals} {rank}", -1.0 - rank, -2.0) for rank in range(1, draft.wanted))
             warnings = ("unknown: 1 of 3 source tokens are not in the vocabulary",) if "unheard" in said[place] else ()
-            sentences.append(
-                SentenceTranslation(start, end, 0, 0, said[place], capitals, -0.5, -0.5, others, warnings)
-            )
+            sentences.append(SentenceTranslation(start, end, 0, 0, said[place], capitals, -0.5, -0.5, others, warnings))
         return assemble(draft.segments.text, sentences)
