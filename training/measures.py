@@ -1,6 +1,6 @@
 """What is measured on translated text alone, whoever translated it.
 
-BLEU, chrF and TER are sacreBLEU's, cased, on plain text, and never stored without their signatures: the paper's
+BLEU, chrF (both cased) and TER are sacreBLEU's, on plain text, and never stored without their signatures: the paper's
 authors note that variants of BLEU differ by more than a point (37.0 and 35.8 for one output).
 """
 
@@ -29,6 +29,7 @@ _RESAMPLES = 1_000
 _RESAMPLED_SENTENCES = 30_000_000
 _FEWEST_RESAMPLES = 100
 _LONGEST_PHRASE = 4
+_TOKENISER = Tokenizer13a()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def measure(systems: Sequence[Sequence[str]], references: Sequence[str]) -> list
     """
     resamples = max(_FEWEST_RESAMPLES, min(_RESAMPLES, _RESAMPLED_SENTENCES // len(references)))
     metrics: dict[str, Metric] = {"BLEU": sacrebleu.BLEU(), "chrF": sacrebleu.CHRF(), "TER": sacrebleu.TER()}
-    named = [(str(number), list(texts)) for number, texts in enumerate(systems)]
+    named: list[tuple[str, Sequence[str]]] = [(str(number), list(texts)) for number, texts in enumerate(systems)]
     test = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=resamples)
     _, found = test()
     measured: list[dict[str, Measured]] = [{} for _ in systems]
@@ -91,7 +92,7 @@ def measure(systems: Sequence[Sequence[str]], references: Sequence[str]) -> list
 def length_ratio(translations: Sequence[str], references: Sequence[str]) -> float:
     """Words of the translations ÷ words of the references, as BLEU counts them."""
     found = sacrebleu.BLEU().corpus_score(translations, [references])
-    return found.sys_len / max(1, found.ref_len)
+    return float(found.sys_len / max(1, found.ref_len))
 
 
 def tokenised_bleu(translations: Sequence[str], references: Sequence[str], language: str) -> tuple[float, str]:
@@ -181,11 +182,11 @@ def _bleu_of(members: Sequence[int], translations: Sequence[str], references: Se
     found = sacrebleu.BLEU().corpus_score(
         [translations[index] for index in members], [[references[index] for index in members]]
     )
-    return found.score
+    return float(found.score)
 
 
 def _words(text: str) -> list[str]:
-    return str(Tokenizer13a()(text)).split()
+    return str(_TOKENISER(text)).split()
 
 
 def _frequency_ranks(sentences: Iterable[Sequence[str]]) -> dict[str, float]:
