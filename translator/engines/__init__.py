@@ -17,7 +17,7 @@ from translator.model import Seq2Seq
 
 __all__ = [
     "ENGINES", "Beams", "CPUEngine", "CUDAEngine", "Engine", "EnsembleEngine", "Extensions", "ReferenceEngine",
-    "best_engine", "make_engine",
+    "best_engine", "make_engine", "sharing",
 ]  # fmt: skip
 
 ENGINES = {
@@ -64,6 +64,20 @@ def make_engine(
             raise ValueError(f"engine cuda computes on an NVIDIA GPU, and the model is on {device}")
         return CUDAEngine(model, source_eos_id=source_eos_id, target_eos_id=target_eos_id, forbidden=forbidden)
     return ReferenceEngine(model, source_eos_id=source_eos_id, target_eos_id=target_eos_id, forbidden=forbidden)
+
+
+def sharing(engine: Engine[Any]) -> Engine[Any]:
+    """An engine over the same weights, of which there is no second copy, for another thread to use at the same time.
+
+    Raises `TypeError` for an engine on a GPU, which is for one thread.
+    """
+    if isinstance(engine, CPUEngine):
+        return engine.another()
+    if isinstance(engine, EnsembleEngine):
+        return engine.another([sharing(member) for member in engine.members])
+    if isinstance(engine, ReferenceEngine):
+        return engine  # nothing of it changes in a step
+    raise TypeError(f"{type(engine).__name__} has no engine beside it")
 
 
 def best_engine(device: str, *, full_precision: bool = False, config: ModelConfig | None = None) -> str:
