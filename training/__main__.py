@@ -17,6 +17,7 @@ _INSTALL = "install what training needs: pip install '.[train]'"
 _ELSEWHERE = {
     "attention-map": "training.attention_map",
     "evaluate": "training.evaluation",
+    "train-language-model": "training.language_model",
 }
 
 

@@ -1,4 +1,4 @@
-"""python -m translator translate | inspect"""
+"""python -m translator translate | generate | inspect"""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from translator import __version__
+from translator.generation_command import generate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,6 +42,9 @@ def main() -> None:
     """Translate text with a trained model, or look at one."""
 
 
+main.add_command(generate)
+
+
 @main.command()
 @click.option("--model", default="en-fr", show_default=True, help="Model directory, or the name of a shipped model.")
 @click.option("--beam-size", type=int, default=5, show_default=True, help="Hypotheses kept at every step; 1 is greedy.")
@@ -55,7 +59,17 @@ def main() -> None:
 @click.option(
     "--engine", default="auto", show_default=True, help="How to compute; inspect lists the engines. Also: ENGINE=…"
 )
-def translate(model: str, sample: bool, device: str, engine: str, **options: float | None) -> None:
+@click.option("--language-model", help="Directory of a language model of the target side that has a say in the search.")
+@click.option("--language-model-weight", type=click.FloatRange(0, 10), default=0.1, show_default=True, help="How much.")
+def translate(
+    model: str,
+    sample: bool,
+    device: str,
+    engine: str,
+    language_model: str | None,
+    language_model_weight: float,
+    **options: float | None,
+) -> None:
     """Translate standard input to standard output, UTF-8, line by line.
 
     Line n of the output translates line n of the input, whatever stands in it; line ends come back as they are.
@@ -65,6 +79,8 @@ def translate(model: str, sample: bool, device: str, engine: str, **options: flo
     """
     search_options = _search_options(sample, options)
     translator = _load(model, device, engine)
+    if language_model is not None:
+        translator = _fused(translator, language_model, language_model_weight)
     source, target = sys.stdin.buffer, sys.stdout.buffer
     warned: Counter[str] = Counter()
     lines = 0
@@ -106,6 +122,15 @@ def _load(model: str, device: str, engine: str) -> Translator:
 
     try:
         return Translator.load(model, device=device, engine=engine)
+    except ValueError as error:
+        raise _Failure(str(error)) from error
+
+
+def _fused(translator: Translator, language_model: str, weight: float) -> Translator:
+    from translator.fusion import with_language_model
+
+    try:
+        return with_language_model(translator, language_model, weight)
     except ValueError as error:
         raise _Failure(str(error)) from error
 
