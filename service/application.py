@@ -19,7 +19,7 @@ from service.batching import (
 from service.decoder import Decoder, TextTranslator
 from service.problems import Problem, problem_response, register_problems, unavailable
 from service.proxies import TrustedProxies
-from service.routes import languages, operations, pages, translate
+from service.routes import deepl, documentation, languages, operations, pages, translate
 from service.settings import Settings
 from translator.ticket import DeadlineError
 
@@ -50,7 +50,7 @@ def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder)
             max_age=600,
         )
     limits.register(app, settings)
-    for module in (translate, languages, operations, pages):
+    for module in (translate, deepl, languages, operations, pages, documentation):
         app.register_blueprint(module.blueprint)
     register_problems(app)
     for exception, problem in (

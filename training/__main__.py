@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-_EXTRA = ("datasets", "jinja2", "matplotlib", "sacrebleu", "sacremoses")
+_EXTRA = ("datasets", "jinja2", "matplotlib", "pyarrow", "sacrebleu", "sacremoses")
 _INSTALL = "install what training needs: pip install '.[train]'"
 # Commands that live with what they do; they are imported when they are called.
 _ELSEWHERE = {
@@ -89,20 +89,34 @@ _SET = click.option(
 )
 
 
+_PROCESSES = click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    help="How many processes prepare the corpus; as many as are of use on this machine if not given.",
+)
+
+
 @main.command()
 @click.argument("recipe")
 @_SET
+@_PROCESSES
 @click.option("--output", type=click.Path(path_type=Path), help="Folder to write; prepared/NAME if not given.")
-def prepare(recipe: str, overrides: tuple[str, ...], output: Path | None) -> None:
+def prepare(recipe: str, overrides: tuple[str, ...], processes: int | None, output: Path | None) -> None:
     """Clean, split and encode the recipe's corpus.
 
     The folder holds all that `train --prepared` needs, also on a machine without a network.
     """
     from training.preparation import prepare
     from training.recipe import load_recipe
+    from training.workers import usable_processes
 
     loaded = load_recipe(recipe, overrides)
-    prepare(loaded, output if output is not None else loaded.prepared_directory, console=Console(stderr=True))
+    prepare(
+        loaded,
+        output if output is not None else loaded.prepared_directory,
+        console=Console(stderr=True),
+        processes=processes or usable_processes(),
+    )
 
 
 @main.command()

@@ -84,16 +84,15 @@ def compare(outputs: Sequence[SystemOutput], measured: Sequence[dict[str, Measur
 
 def verdict(first: str, second: str, differences: dict[str, Difference]) -> str:
     """Whether `second` is better than `first`, worse, or not to be told apart: by BLEU, with what the others say."""
-    figures = ", ".join(f"{name} {each.difference:+.2f} (p = {each.p_value:.3f})" for name, each in differences.items())
     directions = {name: _direction(name, each) for name, each in differences.items()}
     if {1, -1} <= set(directions.values()):
-        return f"The metrics disagree on {first} and {second}: {figures}"
+        return f"The metrics disagree on {first} and {second}: {second} has {_figures(differences, 1)}"
     if directions["BLEU"] == 0:
         others = [name for name, direction in directions.items() if direction]
-        apart = f", though {' and '.join(others)} would" if others else ""
-        return f"{first} and {second} cannot be told apart by BLEU{apart}: {figures}"
+        though = f", though by {' and '.join(others)}" if others else ""
+        return f"{first} and {second} cannot be told apart by BLEU{though}: {second} has {_figures(differences, 1)}"
     better, worse = (second, first) if directions["BLEU"] > 0 else (first, second)
-    return f"{better} is better than {worse}: {figures}"
+    return f"{better} is better than {worse}: {_figures(differences, directions['BLEU'])}"
 
 
 def seed_spreads(outputs: Sequence[SystemOutput], measured: Sequence[dict[str, Measured]]) -> list[SeedSpread]:
@@ -115,6 +114,12 @@ def seed_spreads(outputs: Sequence[SystemOutput], measured: Sequence[dict[str, M
         for recipe, by_seed in found.items()
         if len(by_seed) > 1
     ]
+
+
+def _figures(differences: dict[str, Difference], sign: int) -> str:
+    return ", ".join(
+        f"{name} {sign * each.difference:+.2f} (p = {each.p_value:.3f})" for name, each in differences.items()
+    )
 
 
 def _direction(metric: str, difference: Difference) -> int:

@@ -22,14 +22,13 @@ from dataclasses import dataclass, fields
 import torch
 from torch import nn
 
+from training.objective import tokens_at_a_time
 from training.recipe import OptimisationSection
 from translator.config import ModelConfig
 from translator.model import Seq2Seq
 
 _FLOAT32 = 4
 _BFLOAT16 = 2
-# Tokens whose logits stand in memory at one time.
-_TOKENS_A_SLICE = {"cpu": 256, "cuda": 4096}
 
 
 @dataclass(frozen=True)
@@ -166,9 +165,10 @@ def training_memory(
         if not config.tie_target_embedding:
             gradients += target_tokens * config.embedding_size - parts["target embedding"]
     matrices = parts["encoder"] + parts["decoder"] + parts.get("attention", 0) + hidden * vocabulary
-    rows = min(target_tokens, _TOKENS_A_SLICE.get(device_type, 1024))
-    # Logits and, for their sum, their exponentials, both in float32; in low precision the product's result, too.
-    slice_bytes = rows * vocabulary * (2 * _FLOAT32 + (_BFLOAT16 if low_precision else 0))
+    rows, group = tokens_at_a_time(device_type, vocabulary, torch.bfloat16 if low_precision else torch.float32)
+    # Logits and log-probabilities in float32, in low precision the product's result, too; gradients of the logits.
+    slice_bytes = min(target_tokens, rows) * vocabulary * (2 * _FLOAT32 + (_BFLOAT16 if low_precision else 0))
+    slice_bytes += min(target_tokens, group) * vocabulary * width
     return MemoryEstimate(
         weights=parameters * _FLOAT32,
         gradients=gradients * _FLOAT32,

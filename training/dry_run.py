@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,23 +94,21 @@ def dry_run(recipe: Recipe, prepared: Prepared, console: Console) -> None:
     batches = trial.epoch(0)
     shapes = [_shape(prepared, batch) for batch in batches]
     console.print(_batch_table(recipe, trial, batches, shapes))
-    estimates = [_memory(recipe, config, shape, low_precision, device.type) for shape in set(shapes)]
-    largest = max(estimates, key=lambda estimate: estimate.total)
+    estimates = {shape: _memory(recipe, config, shape, low_precision, device.type) for shape in set(shapes)}
+    largest_shape, largest = max(estimates.items(), key=lambda item: item[1].total)
     if available is not None and largest.total > available:
         console.print(_memory_table(largest, available, "the largest batch", None))
         console.print("It does not fit into the memory that is free here, so no update is tried.")
         return
-    works = [trial.work(batch) for batch in batches]
-    flops = np.array([training_flops(config, work) for work in works], dtype=np.float64)
+    flops = _flops(config, (trial.work(batch) for batch in batches))
     with console.status("Trying some updates"):
-        seconds = _time_updates(trial, batches)
+        seconds, works = _time_updates(trial, batches[shapes.index(largest_shape)])
         meter = Meter(prepared, config, device, low_precision=low_precision)
     console.print(_memory_table(largest, available, "the largest batch", memory_in_use(device)))
-    sample = flops[: len(seconds)]
-    estimate = extrapolate(seconds, sample, flops, trial.updates)
-    figures = meter.figures(sum(works[: len(seconds)], Work()), float(seconds.sum()))
+    estimate = extrapolate(seconds, _flops(config, works), flops, trial.updates)
+    figures = meter.figures(sum(works, Work()), float(seconds.sum()))
     table = _table("Time", "", "")
-    table.add_row("updates tried", f"{len(seconds)}, drawn at random, after {_WARM_UP_UPDATES} to warm up")
+    table.add_row("updates tried", f"{len(seconds)}, after {_WARM_UP_UPDATES} to warm up")
     table.add_row(
         "all updates", f"{_duration(estimate.seconds)} ({_duration(estimate.low)} to {_duration(estimate.high)})"
     )
@@ -124,23 +123,29 @@ def dry_run(recipe: Recipe, prepared: Prepared, console: Console) -> None:
     console.print(table)
     measurements = max(1, round(recipe.optimisation.epochs / recipe.evaluation.every_epochs))
     console.print(
-        f"The time is that of the updates, on this machine as busy as it is now; {measurements:,} measurements on dev "
-        "come on top. The model was thrown away.",
+        f"The time is that of the updates; {measurements:,} measurements on dev come on top. The range says how much "
+        "it depends on the batches that were tried, not how busy this machine will be. The model was thrown away.",
         highlight=False,
     )
 
 
-def _time_updates(trial: Trial, batches: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-    """Seconds of the first batches, one after the other, float64 [sample]; they are in a random order."""
-    for index in range(_WARM_UP_UPDATES):
-        trial.update(batches[-1 - index % len(batches)])  # none of those that are timed
+def _time_updates(trial: Trial, largest: NDArray[np.int64]) -> tuple[NDArray[np.float64], list[Work]]:
+    """Seconds, float64 [sample], and work of some updates, on batches in the random order of training."""
+    for _ in range(_WARM_UP_UPDATES):
+        trial.update(largest)  # fetches all the memory that will be needed
     seconds: list[float] = []
+    works: list[Work] = []
     started = time.monotonic()
-    for batch in batches[:_MOST_UPDATES]:
+    for batch in islice(trial.batches(), _MOST_UPDATES):
         if len(seconds) >= _FEWEST_UPDATES and time.monotonic() - started > _SECONDS_FOR_UPDATES:
             break
         seconds.append(trial.update(batch).seconds)
-    return np.array(seconds)
+        works.append(trial.work(batch))
+    return np.array(seconds), works
+
+
+def _flops(config: ModelConfig, works: Iterable[Work]) -> NDArray[np.float64]:
+    return np.array([training_flops(config, work) for work in works], dtype=np.float64)
 
 
 def _shape(prepared: Prepared, indices: NDArray[np.int64]) -> BatchShape:
@@ -221,16 +226,18 @@ def _memory_table(estimate: MemoryEstimate, available: int | None, batch: str, m
     if available is not None:
         table.add_row("free here", f"{available / 2**20:,.1f}")
     if measured is not None:
-        table.add_row("in use after the updates tried, program and libraries included", f"{measured / 2**20:,.1f}")
+        table.add_row("in use after the updates tried, program included", f"{measured / 2**20:,.1f}")
     return table
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 100:
+    if seconds < 60:
         return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds / 60)} min {int(seconds % 60)} s"
     minutes = round(seconds / 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     if days:
         return f"{days} d {hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    return f"{hours} h {minutes} min"

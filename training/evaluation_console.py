@@ -52,7 +52,7 @@ def _figures(report: EvaluationReport, console: Console) -> None:
     console.print(f"{'no text':<12}{100 * report.empty_rate:>7.1f}%  of the translations")
     if report.unknown is not None:
         found = ", ".join(f"{100 * rate:.2f} % {side}" for side, rate in report.unknown)
-        console.print(f"{'unknown':<12}          tokens: {found}")
+        console.print(f"{'unknown':<12}          tokens: {found}", soft_wrap=True)
     if report.sentences_per_second is not None:
         console.print(f"{'speed':<12}{report.sentences_per_second:>8.1f}  sentences a second")
     for code, count in sorted(report.warnings.items()):
@@ -60,9 +60,7 @@ def _figures(report: EvaluationReport, console: Console) -> None:
     by_length = Table("words", "sentences", "BLEU", title="BLEU by source length", title_justify="left")
     for part in report.bleu_by_length:
         by_length.add_row(words_of(part), f"{part.sentences:,}", f"{part.bleu:.1f}")
-    by_rank = Table(
-        "average rank", "sentences", "BLEU", title="BLEU by frequency rank of the source's words", title_justify="left"
-    )
+    by_rank = Table("average rank", "sentences", "BLEU", title="BLEU by word rank", title_justify="left")
     for rank in report.bleu_by_rank:
         by_rank.add_row(f"{rank.minimum:.0f}–{rank.maximum:.0f}", f"{rank.sentences:,}", f"{rank.bleu:.1f}")
     console.print(by_length)

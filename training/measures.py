@@ -1,6 +1,6 @@
 """What is measured on translated text alone, whoever translated it.
 
-BLEU, chrF and TER are sacreBLEU's, cased, on plain text, and never stored without their signatures: the paper's
+BLEU, chrF (both cased) and TER are sacreBLEU's, on plain text, and never stored without their signatures: the paper's
 authors note that variants of BLEU differ by more than a point (37.0 and 35.8 for one output).
 """
 

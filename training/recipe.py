@@ -28,13 +28,17 @@ class _Section(BaseModel):
 class CorpusSection(_Section):
     """The sentence pairs to learn from. Dev and test come with the corpus or are held out of its training pairs."""
 
-    kind: Literal["hub", "moses", "tsv", "libreoffice-help"] = Field(
+    kind: Literal["hub", "moses", "tsv", "jsonl", "parquet", "libreoffice-help"] = Field(
         default="moses",
         description="hub: a data set of the Hugging Face hub. moses: a folder of train.LANG, dev.LANG, test.LANG. "
-        "tsv: one file of tab-separated pairs. libreoffice-help: Debian's LibreOffice help pages. "
-        "Files may be gzipped.",
+        "tsv: one file of tab-separated pairs. jsonl, parquet: files with a column `translation` or a column for each "
+        "language. libreoffice-help: Debian's LibreOffice help pages. Files of text may be gzipped.",
     )
-    path: Path | None = Field(default=None, description="moses: the folder; tsv: the file. None means corpora/NAME.")
+    path: Path | None = Field(
+        default=None,
+        description="moses: the folder; tsv: the file; jsonl, parquet: a file, a folder with files of train, dev and "
+        "test, or a pattern of train's files such as 'part-*.jsonl.gz'. None means corpora/NAME.",
+    )
     name: str | None = Field(default=None, description="hub: the data set's name, such as 'wmt/wmt14'.")
     configuration: str | None = Field(default=None, description="hub: the data set's configuration, such as 'fr-en'.")
     columns: tuple[int, int] = Field(

@@ -71,7 +71,6 @@ class Updater:
         self.low_precision = options.precision == "bfloat16" and has_fast_bfloat16(world.device)
         # DistributedDataParallel sums dense gradients only.
         self.optimiser = make_optimiser(model, options, rows=world.size == 1)
-        self._sparse = [module for module in model.modules() if isinstance(module, nn.Embedding) and module.sparse]
         self._clip_norm = options.clip_norm
         # DistributedDataParallel takes the mean over the processes.
         self._scale = world.size / nominal_sentences
@@ -103,10 +102,7 @@ class Updater:
         """Make an update with this process's rows of a batch; where it has none, `batch` is any and not `counted`."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
-        # The dense gradients keep their memory.
-        self.optimiser.zero_grad(set_to_none=False)
-        for embedding in self._sparse:
-            embedding.weight.grad = None
+        self.optimiser.zero_grad()  # gradients are new tensors, which saves zeroing the old ones and adding to them
         loss, negative_log_likelihood = self._loss(batch)
         if not counted:
             loss, negative_log_likelihood = loss * 0.0, negative_log_likelihood * 0.0

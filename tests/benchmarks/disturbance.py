@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-DISTURBED = 0.1
+DISTURBED = 0.15
 """Cores that others may use on average; with two threads that wait for each other, more than this shows."""
 _STATISTICS = Path("/proc/stat")
 # Of the columns after "cpu": user, nice, system, interrupts, and what the hypervisor gave to others.

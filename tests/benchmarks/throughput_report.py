@@ -46,8 +46,9 @@ class Case:
     precision: str = ""
     target_padding: float = 0.0
     updates: int = 0
-    operations: dict[str, float] = field(default_factory=dict)
-    """An update's, for each source and target token."""
+    source_operations: int = 0
+    """An update's for each source token, the end of a sentence included."""
+    target_operations: int = 0
     peak: float = 0.0
     peak_size: tuple[int, int, int] | None = None
     peak_memory_bytes: int = 0

@@ -1,9 +1,4 @@
-"""What training could reach at most: the operations of an update, and how fast the machine multiplies matrices.
-
-Counted are the products that the mathematics asks for: a multiplication and an addition for each entry of a weight
-matrix and token in the forward pass, and twice as many in the backward pass, 6 in all (Chowdhery et al. 2022, appendix
-B). Padding is no work, and neither is the look-up of an embedding.
-"""
+"""How fast the machine multiplies matrices of the sizes that training multiplies: what it could reach at most."""
 
 from __future__ import annotations
 
@@ -12,43 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from translator.config import ModelConfig
-from translator.model import Seq2Seq
 
 _SECONDS_A_SIZE = 0.5
 _LARGE = 8192
-_OPERATIONS = 6
-
-
-@dataclass(frozen=True)
-class Operations:
-    """Floating-point operations of an update, for each source token, target token and pair of both (attention)."""
-
-    source: float
-    target: float
-    pair: float
-
-    @classmethod
-    def of(cls, model: Seq2Seq) -> Operations:
-        """Those of a network, from the sizes of its weight matrices."""
-        attention = model.decoder.attention
-        target_entries = _matrix_entries(model.decoder.stack) + _matrix_entries(model.decoder.output)
-        if attention is not None:
-            target_entries += _matrix_entries(attention)
-        return cls(
-            source=_OPERATIONS * _matrix_entries(model.encoder.stack),
-            target=_OPERATIONS * target_entries,
-            pair=0.0 if attention is None else 2 * _OPERATIONS * model.config.hidden_size,
-        )
-
-    def total(self, source_tokens: float, target_tokens: float, pairs: float) -> float:
-        return source_tokens * self.source + target_tokens * self.target + pairs * self.pair
-
-
-def _matrix_entries(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.dim() == 2)
 
 
 @dataclass(frozen=True)

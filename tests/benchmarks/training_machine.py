@@ -20,10 +20,11 @@ from tests.benchmarks.machine import Figure, machine_table
 from tests.benchmarks.peers.pairs import encode_pairs, read_pairs
 from tests.benchmarks.peers.text import VOCABULARY_SIZE
 from tests.benchmarks.processor import describe_machine
-from tests.benchmarks.training_ceiling import Operations, matrix_product_peak, products_of
-from tests.benchmarks.training_pieces import Update, batches_of, make_recipe
+from tests.benchmarks.training_ceiling import matrix_product_peak, products_of
+from tests.benchmarks.training_pieces import Update, batches_of, make_recipe, work_of
 from tests.benchmarks.training_profile import as_document, profile_operations, shares_table, time_parts
 from training.batches import Batch
+from training.cost import Work, training_flops
 from training.prepared import EncodedPairs
 
 _GOAL = 0.5
@@ -64,7 +65,6 @@ def main(
     recipe = make_recipe(attention=attention, precision="bfloat16", batch_sentences=batch, size=hidden)
     shape = recipe.model.configuration(VOCABULARY_SIZE, VOCABULARY_SIZE)
     update = Update(recipe, shape, device)
-    operations = Operations.of(update.model)
     dtype = torch.bfloat16 if update.low_precision else torch.float32
     sizes = products_of(shape, batch, batch * _TOKENS)
     sources = {f"{batch} × {_TOKENS} tokens, synthetic": batches_of(_uniform_pairs(batch), recipe, device)}
@@ -86,8 +86,9 @@ def main(
         peak = matrix_product_peak(device, dtype, sizes)
         for title, source in sources.items():
             taken, batches = _train(update, source, seconds)
-            rate = sum(_operations(operations, one) for one in batches) / taken
-            tokens = sum(one.target_tokens for one in batches)
+            work = sum(map(work_of, batches), Work())
+            rate = training_flops(shape, work) / taken
+            tokens = work.target_tokens
             figures[title].values.append(rate / peak.operations_per_second)
             figures[title].details = (
                 f"{tokens / taken:,.0f} target tokens/s, {rate / 1e9:,.0f} of {peak.operations_per_second / 1e9:,.0f} "
@@ -131,11 +132,6 @@ def _train(update: Update, batches: Iterator[Batch], seconds: float) -> tuple[fl
         if time.perf_counter() - start >= seconds:
             break
     return time.perf_counter() - start, used
-
-
-def _operations(operations: Operations, batch: Batch) -> float:
-    source_length = batch.source_BS.shape[1] + 1
-    return operations.total(batch.source_tokens, batch.target_tokens, batch.target_tokens * source_length)
 
 
 def _uniform_pairs(sentences: int) -> EncodedPairs:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.console import Console
 
 from tests.benchmarks.peers.training_task import CLIP_NORM, DROPOUT, LABEL_SMOOTHING, LEARNING_RATE
-from training.batches import Batch, BatchSampler, collate
+from training.batches import Batch, BatchSampler
+from training.cost import Work
 from training.distributed import World
-from training.hardware import make_deterministic
+from training.hardware import keep_freed_memory
+from training.loader import Loader, Place
 from training.prepared import EncodedPairs, Prepared, PreparedRecord
 from training.recipe import Recipe
 from training.trainer import train
@@ -65,20 +68,32 @@ def make_recipe(
     )
 
 
-def make_paper_recipe(*, size: int, layers: int, batch_sentences: int) -> Recipe:
+def make_paper_recipe(*, size: int, layers: int, batch_sentences: int, deterministic: bool) -> Recipe:
     """The paper's network and its options (section 3.4), with products in bfloat16."""
     return Recipe.model_validate(
         {
             "name": "benchmark",
             "corpus": {"source_language": "en", "target_language": "fr"},
             "model": {"hidden_size": size, "embedding_size": size, "num_layers": layers},
-            "optimisation": {"batch_sentences": batch_sentences, "precision": "bfloat16"},
+            "optimisation": {
+                "batch_sentences": batch_sentences,
+                "precision": "bfloat16",
+                "deterministic": deterministic,
+            },
         }
     )
 
 
-def run_trainer(recipe: Recipe, pairs: EncodedPairs, vocabulary: Vocabulary) -> None:
-    """Train as `python -m training train` does, on pairs that are at hand."""
+@dataclass(frozen=True)
+class _Symbols:
+    """Stands for a vocabulary where there is no text."""
+
+    pad_id: int = PAD_ID
+    eos_id: int = EOS_ID
+
+
+def _prepared(recipe: Recipe, pairs: EncodedPairs, vocabulary: Vocabulary) -> Prepared:
+    """Pairs that are at hand, as if they had been prepared."""
     record = PreparedRecord(
         corpus=recipe.corpus,
         subwords=recipe.subwords,
@@ -88,7 +103,7 @@ def run_trainer(recipe: Recipe, pairs: EncodedPairs, vocabulary: Vocabulary) -> 
         tokens={},
         removed={},
     )
-    prepared = Prepared(
+    return Prepared(
         path=Path(),
         record=record,
         train=pairs,
@@ -98,6 +113,11 @@ def run_trainer(recipe: Recipe, pairs: EncodedPairs, vocabulary: Vocabulary) -> 
         source_vocabulary=vocabulary,
         target_vocabulary=vocabulary,
     )
+
+
+def run_trainer(recipe: Recipe, pairs: EncodedPairs, vocabulary: Vocabulary) -> None:
+    """Train as `python -m training train` does."""
+    prepared = _prepared(recipe, pairs, vocabulary)
     train(recipe, prepared, resume=False, world=World.alone(), console=Console(quiet=True))
 
 
@@ -109,38 +129,43 @@ def make_sampler(pairs: EncodedPairs, recipe: Recipe) -> BatchSampler:
 def batches_of(pairs: EncodedPairs, recipe: Recipe, device: torch.device) -> Iterator[Batch]:
     """The batches of epoch after epoch, without end, laid out and brought to the device as the trainer does it."""
     sampler = make_sampler(pairs, recipe)
-    for epoch in itertools.count():
-        for indices in sampler.epoch(epoch):
-            yield collate(pairs, indices, pad_id=PAD_ID, eos_id=EOS_ID).to(device)
+    places = (
+        Place(epoch, number, indices)
+        for epoch in itertools.count()
+        for number, indices in enumerate(sampler.epoch(epoch))
+    )
+    loader = Loader(_prepared(recipe, pairs, cast(Vocabulary, _Symbols())), World(0, 1, device))
+    return (loaded.batch for _, loaded in loader.ahead(places))
 
 
-def set_determinism(deterministic: bool) -> None:
-    """Only operations that give the same bits every time; to be called before anything is computed on a GPU."""
-    if deterministic:
-        make_deterministic()
-    else:
-        torch.use_deterministic_algorithms(False)
+def work_of(batch: Batch) -> Work:
+    """What a batch asks of the network; nothing waits for the device."""
+    source_length = batch.source_BS.shape[1] + 1
+    return Work(batch.source_tokens, batch.target_tokens, batch.target_tokens * source_length)
 
 
 class Update:
     """An update as the trainer makes it, for batches that are on the device."""
 
     def __init__(self, recipe: Recipe, shape: ModelConfig, device: torch.device) -> None:
-        torch.manual_seed(recipe.optimisation.seed)
+        options = recipe.optimisation
+        keep_freed_memory()
         self.device = device
         self.model = Seq2Seq(shape)
-        self.model.initialise(seed=recipe.optimisation.seed, initial_range=recipe.model.initial_range)
+        self.model.initialise(seed=options.seed, initial_range=recipe.model.initial_range)
         self.model.to(device)
+        self._rate = options.learning_rate
         self._updater = Updater(
             self.model,
             recipe,
             World(0, 1, device),
             source_eos_id=EOS_ID,
-            nominal_sentences=recipe.optimisation.batch_sentences,
+            nominal_sentences=options.batch_sentences,
         )
-        self._learning_rate = recipe.optimisation.learning_rate
         self.optimiser = self._updater.optimiser
+        self.low_precision = self._updater.low_precision
+        torch.manual_seed(options.seed)
 
     def __call__(self, batch: Batch) -> None:
         """Nothing waits for the device here."""
-        self._updater.update(batch, self._learning_rate)
+        self._updater.update(batch, self._rate)

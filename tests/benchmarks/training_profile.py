@@ -21,10 +21,10 @@ from translator.model import Encoded
 
 _MOST_OPERATIONS = 14
 _PARTS = (
-    "before the network",
+    "zeroing of gradients",
     "encoder, forward",
     "decoder, forward",
-    "projection and cross-entropy with their gradients, zeroing of gradients",
+    "projection and cross-entropy with their gradients",
     "decoder, backward",
     "encoder, backward",
     "clipping",

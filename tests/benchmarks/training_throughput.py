@@ -26,11 +26,12 @@ from rich.console import Console
 from tests.benchmarks.newstest_lengths import count_lengths, draw_pairs, newstest_lengths
 from tests.benchmarks.synthetic_pairs import synthetic_pairs
 from tests.benchmarks.throughput_report import Case, Setting, throughput_table
-from tests.benchmarks.training_ceiling import Operations, Peak, matrix_product_peak, products_of, synchronise
-from tests.benchmarks.training_pieces import Update, batches_of, make_paper_recipe, make_sampler, set_determinism
+from tests.benchmarks.training_ceiling import Peak, matrix_product_peak, products_of, synchronise
+from tests.benchmarks.training_pieces import Update, batches_of, make_paper_recipe, make_sampler, work_of
 from tests.benchmarks.training_profile import Share, as_document, profile_operations, shares_table, time_parts
 from training.batches import Batch
-from training.hardware import has_fast_bfloat16
+from training.cost import Work, training_flops
+from training.hardware import has_fast_bfloat16, make_deterministic
 from training.prepared import EncodedPairs
 
 PAPER_BATCH = 128
@@ -84,7 +85,8 @@ def main(
     """Measure how many words a second the paper's network trains on, against what the device can do."""
     if device == "cuda" and not torch.cuda.is_available():
         raise click.UsageError("there is no GPU here; --device cpu with small sizes shows that all works")
-    set_determinism(deterministic)
+    if deterministic:
+        make_deterministic()
     chosen = torch.device(device)
     try:
         counted = count_lengths(*lengths) if lengths else newstest_lengths()
@@ -105,7 +107,7 @@ def main(
         mean_target_words=float(encoded.target_lengths.mean()),
     )
     run = _Run(setting, encoded, chosen, steps, warm_up, 60 * minutes, json_file)
-    for batch in dict.fromkeys([*batches, PAPER_BATCH]):
+    for batch in sorted({*batches, PAPER_BATCH}):
         run.measure(batch)
     console = Console(highlight=False)
     console.width = max(console.width, _WIDTH)
@@ -146,7 +148,9 @@ class _Run:
 
     def _measure(self, case: Case) -> None:
         setting, device = self.setting, self.device
-        recipe = make_paper_recipe(size=setting.hidden, layers=setting.layers, batch_sentences=case.batch)
+        recipe = make_paper_recipe(
+            size=setting.hidden, layers=setting.layers, batch_sentences=case.batch, deterministic=setting.deterministic
+        )
         shape = recipe.model.configuration(setting.source_vocabulary, setting.target_vocabulary)
         low_precision = has_fast_bfloat16(device)
         case.precision = "bfloat16, fp32 master weights" if low_precision else "float32"
@@ -164,40 +168,38 @@ class _Run:
         update = Update(recipe, shape, device)
         case.parameters = update.model.parameter_count()
         case.target_padding = make_sampler(self.pairs, recipe).target_padding()
-        operations = Operations.of(update.model)
-        case.operations = asdict(operations)
+        case.source_operations = training_flops(shape, Work(source_tokens=1))
+        case.target_operations = training_flops(shape, Work(target_tokens=1))
         source = batches_of(self.pairs, recipe, device)
         for batch in itertools.islice(source, self.warm_up):
             update(batch)
         synchronise(device)
         PROGRESS.print(f"batch {case.batch}: {self.steps} updates")
-        self._time(case, update, source, operations, peak)
+        self._time(case, update, source, peak)
         case.peak_memory_bytes = _peak_memory(device)
         PROGRESS.print(f"batch {case.batch}: {case.words_per_second:,.0f} words/s; profiling")
         some = list(itertools.islice(source, _PROFILED))
         self._write()
         self.profiles[case.batch] = (time_parts(update, some), profile_operations(update, some))
 
-    def _time(self, case: Case, update: Update, source: Iterator[Batch], operations: Operations, peak: Peak) -> None:
+    def _time(self, case: Case, update: Update, source: Iterator[Batch], peak: Peak) -> None:
         """The updates, in windows; nothing waits for the device inside of one."""
         end = time.perf_counter() + self.most_seconds
         done, length = 0, self.steps // _WINDOWS
         while done < self.steps and (done == 0 or time.perf_counter() < end):
-            source_words = target_words = sentences = 0
-            work = 0.0
+            work, sentences = Work(), 0
             start = time.perf_counter()
             for batch in itertools.islice(source, min(length, self.steps - done)):
                 update(batch)
-                rows = batch.source_BS.shape[0]
-                # The end of a sentence is work and no word.
-                source_words += batch.source_tokens - rows
-                target_words += batch.target_tokens - rows
-                sentences += rows
-                work += operations.total(batch.source_tokens, batch.target_tokens, 0.0)
+                work += work_of(batch)
+                sentences += batch.source_BS.shape[0]
                 done += 1
             synchronise(self.device)
             seconds = time.perf_counter() - start
-            case.window(source_words, target_words, sentences, seconds, work / peak.operations_per_second)
+            operations = training_flops(update.model.config, work)
+            # The end of a sentence is work and no word.
+            words = (work.source_tokens - sentences, work.target_tokens - sentences)
+            case.window(*words, sentences, seconds, operations / peak.operations_per_second)
         case.updates = done
 
     def _write(self) -> None:

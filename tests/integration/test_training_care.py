@@ -55,7 +55,7 @@ def test_a_dry_run_shows_everything_and_leaves_nothing(folder: Path) -> None:
     assert "4,499" in shown  # source tokens of train
     assert "336,804" in shown  # parameters
     assert re.search(r"updates\W+\d+ an epoch, \d+ in 8 epochs", shown)
-    assert re.search(r"all updates\W+[\d.]+ (s|min) \([\d.]+ (s|min) to [\d.]+ (s|min)\)", shown)
+    assert re.search(r"all updates\W+[\d.]+ [^(]+\([\d.]+ .+ to [\d.]+ .+\)", shown)
     assert files(folder) == before
 
 
@@ -115,9 +115,41 @@ def test_bad_input_is_one_clear_error(folder: Path, arguments: tuple[str, ...], 
     assert files(folder) == before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_on_a_terminal_there_is_a_live_table(folder: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    settings = ("optimisation.epochs=1.5", "output.directory=runs/live", "evaluation.bleu_sentences=2")
+    flags = [part for setting in settings for part in ("--set", setting)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training", "train", "smoke", "--prepared", "prepared/smoke", *flags],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120", "TERM": "xterm"},
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    output = b""
+    while True:
+        try:
+            output += os.read(ours, 65_536)
+        except OSError:  # the other end is closed
+            break
+    os.close(ours)
+    assert process.wait(timeout=60) == 0, output.decode()
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.decode())
+    assert re.search(r"loss +\d+\.\d{3} +perplexity", shown)
+    assert re.search(r"learning rate +[\d.e-]+ +gradient norm +[\d.]+", shown)
+    assert re.search(r"training ━+ 58/58", shown)
+
+
 def test_two_trained_models_have_a_mean_that_translates(folder: Path) -> None:
     for seed in (1, 2):
-        settings = (f"optimisation.seed={seed}", f"output.directory=runs/{seed}", "optimisation.epochs=0.5")
+        settings = (
+            *(f"optimisation.seed={seed}", f"output.directory=runs/{seed}", "optimisation.epochs=0.5"),
+            *("evaluation.length_penalties=[0.0]", "evaluation.bleu_sentences=2"),
+        )
         flags = [part for setting in settings for part in ("--set", setting)]
         result = run(folder, "train", "smoke", "--prepared", "prepared/smoke", *flags)
         assert result.returncode == 0, result.stderr
