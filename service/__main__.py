@@ -47,19 +47,20 @@ def main(context: click.Context, /, print_settings: bool, **options: Any) -> Non
         return
     with _metrics_directory():
         # Imported only here: --help needs none of it, and the metrics need the directory.
+        from service.library import model_names
         from service.logging import configure_logging
         from service.server import Server
-        from translator.ensemble import SEPARATOR, model_paths
+        from translator.ensemble import model_paths
 
         try:
-            models = model_paths(settings.model)
+            for name in model_names(settings):
+                for path in model_paths(name):
+                    _check_model(path)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-        for model in models:
-            _check_model(model)
         _check_keys(settings)
         configure_logging(settings)
-        Server(settings, _listen(settings), SEPARATOR.join(map(str, models))).run()
+        Server(settings, _listen(settings)).run()
 
 
 @contextmanager

@@ -118,6 +118,38 @@ class Status(_Answer):
     status: str
 
 
+class ModelMemory(_Answer):
+    """Bytes in RAM of the worker that answers, and of all its decoder processes, which hold the weights."""
+
+    workerResidentBytes: int
+    decoderResidentBytes: int
+
+
+class LoadedModel(_Answer):
+    pair: str = Field(description="Such as 'en-fr'.")
+    name: str
+    sha256: str
+    engine: str
+    decoderResidentBytes: int
+
+
+class CanaryAnswer(_Answer):
+    """A sentence that a new model was tried on."""
+
+    source: str
+    before: str | None = Field(description="By the model that ran before, if there was one.")
+    after: str
+
+
+class ModelsChange(_Answer):
+    """What a reload or a rollback did."""
+
+    loaded: list[str] = Field(description="Pairs such as 'en-fr' that another model serves from now on.")
+    removed: list[str] = Field(description="Pairs that are served no more.")
+    canaries: list[CanaryAnswer]
+    otherWorkers: int = Field(ge=0, description="Workers that have been told to do the same; the log says how it went.")
+
+
 class ModelCard(BaseModel):
     """The model's card: what it was trained on, how good it is, what it is not for."""
 
@@ -125,6 +157,9 @@ class ModelCard(BaseModel):
     source_language: str
     target_language: str
     engine: str
+    memory: ModelMemory
+    serving: list[LoadedModel] = Field(description="The models that are served, one for each pair.")
+    previous: list[LoadedModel] = Field(description="Those that a rollback goes back to.")
 
 
 class ProblemAnswer(BaseModel):

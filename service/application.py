@@ -1,7 +1,8 @@
-"""The Flask application: `create_app(settings, translator, decoder)`."""
+"""The Flask application: `create_app(settings, find)`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 from flask import Flask, request
@@ -16,7 +17,7 @@ from service.batching import (
     TooMuchWorkError,
     TranslationFailedError,
 )
-from service.decoder import Decoder, TextTranslator
+from service.models import LoadError, Offer
 from service.problems import Problem, problem_response, register_problems, unavailable
 from service.proxies import TrustedProxies
 from service.routes import deepl, documentation, languages, operations, pages, translate
@@ -26,17 +27,18 @@ from translator.ticket import DeadlineError
 _EXPOSED_HEADERS = ["X-Request-ID", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]
 
 
-def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder) -> Flask:
-    """The service as a WSGI application; starts the decoder thread, to which `decoder` belongs from then on.
+def create_app(settings: Settings, find: Callable[[], list[Offer]]) -> Flask:
+    """The service as a WSGI application, with the models that `find` finds, now and at each reload.
 
-    The application's state is at `service_of(app)`; `service_of(app).batcher.stop()` ends the decoder thread.
+    The application's state is at `service_of(app)`; `service_of(app).models.stop()` ends the decoders. Raises
+    `ValueError` where a model, or another thing that settings name, cannot be used.
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = settings.body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.body_bytes
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # French is read by people, too
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    state.attach(app, state.Service.start(settings, translator, decoder))
+    state.attach(app, state.Service.start(settings, find))
 
     observation.register(app)
     app.before_request(_refuse_over_limit)
@@ -69,6 +71,9 @@ def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder)
         app.register_error_handler(exception, lambda _, problem=problem: problem_response(problem))
     if settings.proxy_networks:
         app.wsgi_app = TrustedProxies(app.wsgi_app, settings.proxy_networks)  # type: ignore[method-assign]
+    app.register_error_handler(
+        LoadError, lambda error: problem_response(Problem(HTTPStatus.CONFLICT, str(error), reason="reload"))
+    )
     app.register_error_handler(
         TooMuchWorkError,
         lambda error: problem_response(Problem(HTTPStatus.BAD_REQUEST, str(error), reason="too_much_work")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -11,6 +12,11 @@ from translator.search import Hypothesis, Query
 from translator.texts import Draft
 from translator.ticket import Ticket
 from translator.translation import Translation
+
+
+def card_identity(card: Card) -> str:
+    """Equal for models of the same weights, because a card holds the checksums of all files."""
+    return hashlib.sha256(card.model_dump_json().encode()).hexdigest()
 
 
 class Work(NamedTuple):

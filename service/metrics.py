@@ -72,6 +72,9 @@ class Metrics:
         self.decoder_restarts = self._counter(
             "translate_decoder_restarts", "Times that a decoder process ended and was started again.", "pair"
         )
+        self.reloads = self._counter(
+            "translate_reloads", "Reloads of the models: swapped, unchanged, refused or rolled_back.", "outcome"
+        )
         self.ready = self._gauge("translate_ready_workers", "Workers that take requests.")
         self.memory = self._gauge(
             "translate_resident_memory_bytes",

@@ -23,6 +23,7 @@ _DESCRIPTIONS: dict[int, str] = {
     400: "The request is not understood, or asks for what is not there or over a limit.",
     403: "Not allowed, or switched off.",
     404: "There is nothing.",
+    409: "Not possible as things are; everything stays as it was.",
     413: "The body is over the limit.",
     415: "The content type is not understood.",
     429: "Too many requests from one client; `Retry-After` says when to come again.",
@@ -87,7 +88,24 @@ OPERATIONS = (
         "/ready", "get", "ready", "Whether requests should be sent here now.", answers.Status, tag="Operation",
         problems=(503,),
     ),
-    Operation("/model", "get", "model", "The model's card.", answers.ModelCard, tag="Operation"),
+    Operation(
+        "/model", "get", "model", "A model's card, and what is loaded.", answers.ModelCard, tag="Operation",
+        query={"source": {"type": "string"}, "target": {"type": "string"}}, problems=(400,),
+    ),
+    Operation(
+        "/metrics", "get", "metrics", "The service's numbers, for Prometheus.", "text/plain", tag="Operation",
+        problems=(400, 403),
+    ),
+    Operation(
+        "/admin/reload", "post", "reload", "Serve the models that are there now.", answers.ModelsChange,
+        tag="Operation", problems=(400, 403, 409, 503),
+        description="For a key with the scope `admin`. A model that does not stand the test leaves all as it was.",
+    ),
+    Operation(
+        "/admin/rollback", "post", "rollback", "Serve the models from before the last change again.",
+        answers.ModelsChange, tag="Operation", problems=(400, 403, 409, 503),
+        description="For a key with the scope `admin`.",
+    ),
     Operation("/spec", "get", "spec", "This document.", JSON, tag="Documentation"),
     Operation("/docs", "get", "docs", "This document as a page.", "text/html", tag="Documentation"),
     Operation("/", "get", "page", "The page to translate on.", "text/html", tag="Documentation"),

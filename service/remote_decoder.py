@@ -54,8 +54,13 @@ class RemoteDecoder:
     nothing, least of all the listening socket.
     """
 
-    def __init__(self, model: str | Path, *, engine: str, threads: int, rows: int) -> None:
-        """Start the process; `wait_until_loaded` before anything else. The arguments are those of `Settings`."""
+    def __init__(self, model: str | Path, *, identity: str, engine: str, threads: int, rows: int) -> None:
+        """Start the process; `wait_until_loaded` before anything else.
+
+        It must load the model of this `identity` (see `service.decoder.card_identity`), the first time and whenever it
+        is started again. The other arguments are those of `Settings`.
+        """
+        self._identity = identity
         # As many lanes as threads, but none without room for a hypothesis.
         self._lanes = min(threads, rows)
         self._arguments = [str(model), engine, str(threads // self._lanes), str(rows // self._lanes)]
@@ -194,9 +199,11 @@ class RemoteDecoder:
                     if time.monotonic() > end:
                         raise EOFError
                     channel.wait(end - time.monotonic())
-                self._engine, refusal = messages[0]
+                self._engine, refusal, identity = messages[0]
                 if refusal is not None:
                     raise ValueError(refusal)
+                if identity != self._identity:
+                    raise ValueError(f"{self._arguments[0]}: holds another model than a moment ago; load it anew")
         except EOFError:
             raise DecoderDiedError(f"the decoder process ended ({self._end()}) while it loaded the model") from None
 

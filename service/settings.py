@@ -39,6 +39,10 @@ class Settings(BaseSettings):
         min_length=1,
         description="Model directory, or the name of a shipped model; several with commas are an ensemble.",
     )
+    models: str = Field(
+        default="",
+        description="Directory of model directories, a pair of languages each, to serve in the place of the one model.",
+    )
     engine: Literal["auto", "reference", "cpu", "cpu-bfloat16", "cpu-float32"] = Field(
         default="auto", description="How decoder steps are computed; auto is the best way on this machine."
     )

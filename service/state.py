@@ -1,4 +1,4 @@
-"""What all requests share: the settings, the model's card, the queue to the decoder, the metrics."""
+"""What all requests share: the settings, the models, the metrics, the keys."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import os
 import re
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 from flask import Flask, current_app, g, has_request_context, request
 
-from service.batching import Batcher
-from service.decoder import Decoder, TextTranslator
 from service.keys import KeyRing
 from service.languages import Languages
 from service.metrics import Metrics
+from service.models import Models, Offer
 from service.problems import bad_request
+from service.processes import resident_bytes
+from service.routing import Route
 from service.settings import Settings
 from service.tracing import Tracing
 from translator.card import Card
-from translator.config import ModelConfig, SearchOptions
 
 _EXTENSION = "translation-service"
 _TIMEOUT_HEADER = "X-Request-Timeout"
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
-_WARM_UP_SECONDS = 300.0
 _HIGH_WATER_MARK = 0.8
 """A queue fuller than this is better left alone for a while."""
 
@@ -36,61 +35,53 @@ class Service:
     """The service behind the application's routes."""
 
     settings: Settings
-    card: Card
-    model_config: ModelConfig
-    engine: str
-    languages: Languages
-    batcher: Batcher
+    models: Models
     metrics: Metrics
     tracing: Tracing
     keys: KeyRing
     warmed_up: bool = field(default=False)
 
     @classmethod
-    def start(cls, settings: Settings, translator: TextTranslator, decoder: Decoder) -> Service:
-        """Start the decoder thread."""
-        engine = decoder.describe()
+    def start(cls, settings: Settings, find: Callable[[], list[Offer]]) -> Service:
+        """Load the models that `find` finds. Raises `ValueError` where they, or the keys, cannot be used."""
+        tracing = Tracing()
+        keys = KeyRing(Path(settings.api_keys) if settings.api_keys else None)
         metrics = Metrics()
-        card = translator.card
-        pair = f"{card.source_language}-{card.target_language}"
-        metrics.model_info.labels(pair, card.name, engine, card.digest).set(1)
-        batcher = Batcher(
-            translator,
-            decoder,
-            bounds=settings.queue_bounds,
-            batch_rows=settings.batch_rows,
-            work_per_request=settings.work_per_request,
-            wanted=client_waits,
-            metrics=metrics.pair(pair),
-        )
-        return cls(
-            settings,
-            card,
-            translator.model_config,
-            engine,
-            Languages(card),
-            batcher,
-            metrics,
-            Tracing(),
-            KeyRing(Path(settings.api_keys) if settings.api_keys else None),
-        )
+        return cls(settings, Models(settings, metrics, find, wanted=client_waits), metrics, tracing, keys)
+
+    @property
+    def card(self) -> Card:
+        """The default model's."""
+        return self.models.current.default.offer.translator.card
+
+    @property
+    def languages(self) -> Languages:
+        return self.models.current.languages
+
+    def route(self, source: str, target: str) -> Route:
+        """The way from one served language into another; it holds even where models are exchanged meanwhile."""
+        return Route(self.models, source, target)
 
     def warm_up(self) -> None:
-        """Translate once, so that the first request does not pay for what the first translation sets up."""
-        text = self.card.examples[0] if self.card.examples else "1 2 3"
-        self.batcher.translate([text], SearchOptions(), seconds=_WARM_UP_SECONDS)
+        """Raises `LoadError`, see `Models.warm_up`."""
+        self.models.warm_up()
         self.warmed_up = True
+
+    @property
+    def alive(self) -> bool:
+        """Whether every decoder thread lives."""
+        return all(model.batcher.alive for model in self.models.current.models.values())
 
     @property
     def hindrance(self) -> str:
         """Why no requests should be sent here now; empty where they should."""
-        batcher = self.batcher
+        batchers = [model.batcher for model in self.models.current.models.values()]
         for hindered, why in (
-            (not batcher.alive, "The decoder has stopped."),
-            (batcher.restarting, "The decoder is being started again."),
-            (batcher.draining, "The service is shutting down."),
+            (not self.alive, "The decoder has stopped."),
+            (any(batcher.restarting for batcher in batchers), "The decoder is being started again."),
+            (any(batcher.draining for batcher in batchers), "The service is shutting down."),
             (not self.warmed_up, "The model is not warmed up yet."),
-            (batcher.load > _HIGH_WATER_MARK, "The queue is nearly full."),
+            (any(batcher.load > _HIGH_WATER_MARK for batcher in batchers), "The queue is nearly full."),
         ):
             if hindered:
                 return why
@@ -98,18 +89,9 @@ class Service:
 
     def observe(self) -> None:
         """Bring those metrics up to date that say how things are now."""
-        self.batcher.observe()
+        self.models.observe()
         self.metrics.ready.set(not self.hindrance)
         self.metrics.memory.labels("worker").set(resident_bytes(os.getpid()))
-        self.metrics.memory.labels("decoder").set(resident_bytes(self.batcher.decoder_pid))
-
-
-def resident_bytes(pid: int) -> int:
-    """Memory of a process that is in RAM; 0 where it has ended."""
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return 0
 
 
 def attach(app: Flask, service: Service) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from service.batching import Batcher
 from service.languages import AUTO, Guess, Languages
 from service.markup import Markup
 from service.problems import bad_request
+from service.routing import Route
 from service.schemas import TranslateRequest
 from translator.config import SearchOptions
 from translator.translation import SentenceTranslation, Translation
@@ -34,7 +34,7 @@ class _Answer:
 def translate(
     request: TranslateRequest,
     *,
-    batcher: Batcher,
+    route: Callable[[str, str], Route],
     languages: Languages,
     most_pieces: int,
     seconds_left: Callable[[], float],
@@ -61,10 +61,20 @@ def translate(
     pieces = [piece for document in documents for piece in _pieces(document)]
     if len(pieces) > most_pieces:
         raise bad_request(f"The HTML has {len(pieces):,} separate pieces of text; at most {most_pieces:,} are allowed.")
-    translated = iter(batcher.translate(pieces, search_options(request), seconds=seconds_left()))
+    options = search_options(request)
+    translated = {}
+    for source in dict.fromkeys(sources):
+        if source != request.target:
+            own = [
+                piece
+                for one, document in zip(sources, documents, strict=True)
+                if one == source
+                for piece in _pieces(document)
+            ]
+            translated[source] = iter(route(source, request.target).translate(own, options, seconds=seconds_left()))
     answers = []
-    for text, document in zip(request.texts, documents, strict=True):
-        parts = [next(translated) for _ in _pieces(document)]
+    for text, source, document in zip(request.texts, sources, documents, strict=True):
+        parts = [next(translated[source]) for _ in _pieces(document)]
         if document is None:
             answers.append(_Answer.unchanged(text))
         elif isinstance(document, Markup):

@@ -21,7 +21,7 @@ def post_translate() -> Response:
     g.measures = {"texts": len(asked.texts), "characters": sum(map(len, asked.texts))}
     answer = translate(
         asked,
-        batcher=shared.batcher,
+        route=shared.route,
         languages=shared.languages,
         most_pieces=shared.settings.queue_texts,
         seconds_left=seconds_left,

@@ -24,15 +24,17 @@ _LIMITS = (
     "queue_sentences",
     "queue_tokens",
     "work_per_request",
-    "rate_limit",
     "deadline_seconds",
 )
 
 
 @blueprint.get("/languages")
 def get_languages() -> Response:
-    languages = service().languages
-    return jsonify([{"code": languages.source, "name": language_name(languages.source), "targets": [languages.target]}])
+    listed = [
+        {"code": source, "name": language_name(source), "targets": targets}
+        for source, targets in service().languages.targets.items()
+    ]
+    return jsonify(listed)
 
 
 @blueprint.post("/detect")

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from service.application import create_app
+from service.models import Offer
 from service.settings import PREFIX, Settings, load_settings
 from service.state import service_of
 from tests.unit.service.capitals import CapitalsTranslator, NearDecoder
@@ -156,6 +157,6 @@ def test_docker_accepts_the_compose_file() -> None:
 def served_paths() -> set[str]:
     """The paths that the service's application answers."""
     translator = CapitalsTranslator()  # enough for the routes to be there
-    app = create_app(Settings(), translator, NearDecoder(translator.engine))
-    service_of(app).batcher.stop(5.0)
+    app = create_app(Settings(), lambda: [Offer("capitals", translator, lambda: NearDecoder(translator.engine))])
+    service_of(app).models.stop(5.0)
     return {rule.rule for rule in app.url_map.iter_rules()}

@@ -47,7 +47,7 @@ def test_ready_only_after_the_warm_up(client: FlaskClient, translator: Any) -> N
     assert client.get("/health").json == {"status": "ok"}
     assert client.get("/ready").status_code == 503
     service_of(client.application).warm_up()
-    assert translator.calls == [["Where is the station?"]]
+    assert translator.calls == [["Where is the station?", "It's raining."]], "the card's examples"
     assert client.get("/ready").json == {"status": "ready"}
 
 
