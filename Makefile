@@ -29,7 +29,7 @@ help: ## List the commands and the variables
 	  RECIPE 'what make train trains: a shipped recipe or a TOML file ($(RECIPE))' \
 	  TRAIN_FLAGS 'further options for training, such as "--set optimisation.epochs=1"' \
 	  PYTEST_FLAGS 'further options for pytest, such as "-k search"' \
-	  BENCH_FLAGS 'further options for make bench-peers and the first half of make bench, such as "--rounds 1"' \
+	  BENCH_FLAGS 'further options for the benchmarks but bench-long, such as "--rounds 1"' \
 	  TORCH_INDEX 'another package index for PyTorch alone, such as the one of its CPU-only builds' \
 	  PYTHON 'the Python to make $(VENV) with, 3.11 or newer (found by itself)'
 
@@ -68,11 +68,18 @@ train: $(VENV)/.train ## Train RECIPE, measure it on its test set; the model is 
 .PHONY: bench
 bench: $(VENV)/.bench ## Measure decoding against the machine's limits, and the service under load, in 10 minutes
 	$(BIN)/python -m tests.benchmarks $(BENCH_FLAGS)
-	$(BIN)/python -m tests.benchmarks.service_load --rounds 1
 
 .PHONY: bench-peers
 bench-peers: $(VENV)/.dev ## Install the peers and measure against them
 	$(BIN)/python -m tests.benchmarks.peers $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(BENCH_FLAGS)
+
+.PHONY: bench-training
+bench-training: $(VENV)/.dev ## Install the peers and measure training against them, with pairs of corpora/multi30k-en-de
+	$(BIN)/python -m tests.benchmarks.training_peers $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(BENCH_FLAGS)
+
+.PHONY: bench-throughput
+bench-throughput: $(VENV)/.train ## Measure how long the paper's training would take on this GPU
+	$(BIN)/python -m tests.benchmarks.training_throughput $(BENCH_FLAGS)
 
 .PHONY: bench-long
 bench-long: $(VENV)/.dev ## Send 50,000 sentences through the service and see whether its memory stays flat
@@ -130,9 +137,9 @@ $(VENV)/.bench: $(VENV)/.dev
 	$(INSTALL) --editable '.[bench]'
 	@touch $@
 
-# The development extras hold the two others, so that one installation is enough for `make run` and `make train` as well.
+# The development extras hold the three others, so that one installation is enough for `make run` and `make train` as well.
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt $(NATIVE)
-	$(INSTALL) --editable '.[serve,train,dev]'
+	$(INSTALL) --editable '.[serve,train,plots,dev]'
 	@touch $(VENV)/.serve $(VENV)/.train $@
 
 # PyTorch and the CUDA packages that come with it are left out, because its builds differ by platform.

@@ -5,15 +5,25 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from flask import Flask, request
+from flask_cors import CORS
 
-from service import observation, state
+from service import authentication, limits, observation, state
 from service.admission import REFUSED, Admission
-from service.batching import DrainingError, QueueFullError, TranslationFailedError
+from service.batching import (
+    ClientGoneError,
+    DrainingError,
+    QueueFullError,
+    TooMuchWorkError,
+    TranslationFailedError,
+)
 from service.decoder import Decoder, TextTranslator
 from service.problems import Problem, problem_response, register_problems, unavailable
-from service.routes import languages, operations, pages, translate
+from service.proxies import TrustedProxies
+from service.routes import deepl, documentation, languages, operations, pages, translate
 from service.settings import Settings
 from translator.ticket import DeadlineError
+
+_EXPOSED_HEADERS = ["X-Request-ID", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]
 
 
 def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder) -> Flask:
@@ -30,7 +40,17 @@ def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder)
 
     observation.register(app)
     app.before_request(_refuse_over_limit)
-    for module in (translate, languages, operations, pages):
+    authentication.register(app)
+    if settings.allowed_origins:
+        CORS(
+            app,
+            origins=settings.allowed_origins,
+            send_wildcard="*" in settings.allowed_origins,
+            expose_headers=_EXPOSED_HEADERS,
+            max_age=600,
+        )
+    limits.register(app, settings)
+    for module in (translate, deepl, languages, operations, pages, documentation):
         app.register_blueprint(module.blueprint)
     register_problems(app)
     for exception, problem in (
@@ -43,9 +63,16 @@ def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder)
             DeadlineError,
             Problem(HTTPStatus.GATEWAY_TIMEOUT, "The translation was not finished in time; send less text at once."),
         ),
+        (ClientGoneError, Problem(HTTPStatus.REQUEST_TIMEOUT, "Nobody waits for the answer.", reason="client_gone")),
         (TranslationFailedError, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The translator failed on this text.")),
     ):
         app.register_error_handler(exception, lambda _, problem=problem: problem_response(problem))
+    if settings.proxy_networks:
+        app.wsgi_app = TrustedProxies(app.wsgi_app, settings.proxy_networks)  # type: ignore[method-assign]
+    app.register_error_handler(
+        TooMuchWorkError,
+        lambda error: problem_response(Problem(HTTPStatus.BAD_REQUEST, str(error), reason="too_much_work")),
+    )
     app.wsgi_app = Admission(app.wsgi_app, settings.concurrent_requests)  # type: ignore[method-assign]
     return app
 

@@ -39,12 +39,13 @@ def main(model: str, engine: str, threads: str, rows: str, *descriptors: str) ->
     channels = [Channel(socket.socket(fileno=int(descriptor))) for descriptor in descriptors]
     import torch
 
+    from translator.engines import sharing
     from translator.pipeline import Translator
 
     torch.set_num_threads(int(threads))
     try:
-        first = Translator.load(model, engine=engine)
-        engines = [first.engine, *(first.another_engine(engine) for _ in channels[1:])]
+        first = Translator.load(model, engine=engine).engine
+        engines = [first, *(sharing(first) for _ in channels[1:])]
     except ValueError as error:  # its message says what to do
         with contextlib.suppress(EOFError):
             channels[0].send((None, str(error)))

@@ -8,10 +8,15 @@ worker is asked adds all of them up. prometheus_client looks at that variable wh
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from service.decoder import Work
+from service.jobs import Amount
+from translator.ticket import Ticket
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -52,6 +57,8 @@ class Metrics:
         self.batch_rows_limit = self._gauge("translate_batch_rows_limit", "Most hypotheses the batch may hold.", "pair")
         self.queue_texts = self._gauge("translate_queue_texts", "Texts that wait for the decoder.", "pair")
         self.queue_characters = self._gauge("translate_queue_characters", "Characters of these texts.", "pair")
+        self.queue_sentences = self._gauge("translate_queue_sentences", "Sentences that wait for the decoder.", "pair")
+        self.queue_tokens = self._gauge("translate_queue_tokens", "Source tokens of these sentences.", "pair")
         self.queue_load = self._gauge(
             "translate_queue_load_ratio", "How full the fullest queue is: 0 empty, 1 full.", "pair", mode="livemax"
         )
@@ -116,9 +123,36 @@ class PairMetrics:
         self.batch_rows_limit = metrics.batch_rows_limit.labels(pair)
         self.queue_texts = metrics.queue_texts.labels(pair)
         self.queue_characters = metrics.queue_characters.labels(pair)
+        self.queue_sentences = metrics.queue_sentences.labels(pair)
+        self.queue_tokens = metrics.queue_tokens.labels(pair)
         self.queue_load = metrics.queue_load.labels(pair)
         self.queue_seconds = metrics.queue_seconds.labels(pair)
         self.decoder_restarts = metrics.decoder_restarts.labels(pair)
+        self._work = Work(0, 0, 0)  # that is counted
+
+    def observe(self, waiting: Amount, load: float, work: Work) -> None:
+        """How things are now."""
+        self.queue_texts.set(waiting.texts)
+        self.queue_characters.set(waiting.characters)
+        self.queue_sentences.set(waiting.sentences)
+        self.queue_tokens.set(waiting.tokens)
+        self.queue_load.set(load)
+        self.batch_rows.set(work.rows)
+
+    def count_work(self, work: Work) -> None:
+        """`work` is all that the decoder has done; what is new of it is counted."""
+        before, self._work = self._work, work
+        if work.steps > before.steps:
+            self.steps.inc(work.steps - before.steps)
+            self.row_steps.inc(work.row_steps - before.row_steps)
+
+    def count_sentences(self, tickets: Sequence[Ticket]) -> None:
+        """Those of `tickets` that were decoded."""
+        found = [ticket for ticket in tickets if ticket.hypotheses is not None]
+        if found:
+            self.sentences.inc(len(found))
+            self.source_tokens.inc(sum(len(ticket.query.source) for ticket in found))
+            self.target_tokens.inc(sum(len(ticket.result()[0].tokens) for ticket in found))
 
 
 def forget_process(pid: int) -> None:

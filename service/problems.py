@@ -77,6 +77,7 @@ def register_problems(app: Flask) -> None:
         details = {
             HTTPStatus.NOT_FOUND: f"There is nothing at {request.path}.",
             HTTPStatus.METHOD_NOT_ALLOWED: f"{request.path} does not answer to {request.method}.",
+            HTTPStatus.TOO_MANY_REQUESTS: "Too many requests from this client; wait a little.",
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"The body is larger than {app.config['MAX_CONTENT_LENGTH']:,} bytes.",
         }
         response = problem_response(Problem(status, details.get(HTTPStatus(status), error.description or error.name)))

@@ -54,7 +54,7 @@ class RemoteDecoder:
     nothing, least of all the listening socket.
     """
 
-    def __init__(self, model: Path, *, engine: str, threads: int, rows: int) -> None:
+    def __init__(self, model: str | Path, *, engine: str, threads: int, rows: int) -> None:
         """Start the process; `wait_until_loaded` before anything else. The arguments are those of `Settings`."""
         # As many lanes as threads, but none without room for a hypothesis.
         self._lanes = min(threads, rows)

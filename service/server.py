@@ -65,7 +65,7 @@ _REQUEST_LINE_BYTES = 8190
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
     """The service on a listening socket. `run` returns only by `SystemExit`."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, model: Path) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket, model: str) -> None:
         self._settings = settings
         self._descriptor = listener.detach()  # gunicorn owns it from here on
         self._model = model
@@ -83,6 +83,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
             "keepalive": _KEEP_ALIVE_SECONDS,
             "timeout": _LOADING_SECONDS,
             "graceful_timeout": round(settings.connection_seconds + _DRAIN_MARGIN_SECONDS),
+            "forwarded_allow_ips": "",  # whom to believe is said by TRANSLATE_TRUSTED_PROXIES (service.proxies)
             "limit_request_line": _REQUEST_LINE_BYTES,
             "logger_class": GunicornLogger,
             "loglevel": "debug" if settings.log_level == "debug" else "warning",
@@ -123,6 +124,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
         return app
 
     def run(self) -> None:
+        settings = self._settings
+        if settings.rate_limit and settings.workers > 1 and settings.rate_limit_storage.startswith("memory:"):
+            log.warning(
+                "every worker counts requests for itself: a client may make so many times as many as "
+                "TRANSLATE_RATE_LIMIT says; TRANSLATE_RATE_LIMIT_STORAGE=redis://... counts them together",
+                workers=settings.workers,
+            )
         DrainingArbiter(self).run()
 
 

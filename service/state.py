@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
-from flask import Flask, current_app, g
+from flask import Flask, current_app, g, has_request_context, request
 
 from service.batching import Batcher
 from service.decoder import Decoder, TextTranslator
+from service.keys import KeyRing
 from service.languages import Languages
 from service.metrics import Metrics
+from service.problems import bad_request
 from service.settings import Settings
 from service.tracing import Tracing
 from translator.card import Card
 from translator.config import ModelConfig, SearchOptions
 
 _EXTENSION = "translation-service"
+_TIMEOUT_HEADER = "X-Request-Timeout"
+_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _WARM_UP_SECONDS = 300.0
 _HIGH_WATER_MARK = 0.8
 """A queue fuller than this is better left alone for a while."""
@@ -36,6 +43,7 @@ class Service:
     batcher: Batcher
     metrics: Metrics
     tracing: Tracing
+    keys: KeyRing
     warmed_up: bool = field(default=False)
 
     @classmethod
@@ -49,9 +57,10 @@ class Service:
         batcher = Batcher(
             translator,
             decoder,
-            queue_texts=settings.queue_texts,
-            queue_characters=settings.queue_characters,
+            bounds=settings.queue_bounds,
             batch_rows=settings.batch_rows,
+            work_per_request=settings.work_per_request,
+            wanted=client_waits,
             metrics=metrics.pair(pair),
         )
         return cls(
@@ -63,6 +72,7 @@ class Service:
             batcher,
             metrics,
             Tracing(),
+            KeyRing(Path(settings.api_keys) if settings.api_keys else None),
         )
 
     def warm_up(self) -> None:
@@ -118,6 +128,28 @@ def service() -> Service:
 
 
 def seconds_left() -> float:
-    """Seconds until this request's deadline; never negative."""
+    """Seconds until this request's deadline, the service's or its client's own; never negative.
+
+    Raises `Problem` (400) where the client's is no time.
+    """
     started: float = g.started
-    return max(0.0, started + service().settings.deadline_seconds - time.monotonic())
+    allowed = service().settings.deadline_seconds
+    given = request.headers.get(_TIMEOUT_HEADER)
+    if given is not None:
+        if not _SECONDS.fullmatch(given):
+            raise bad_request(f"{_TIMEOUT_HEADER} must be a number of seconds, such as 2.5.")
+        allowed = min(allowed, float(given))
+    return max(0.0, started + allowed - time.monotonic())
+
+
+def client_waits() -> bool:
+    """Whether the client that this thread works for is still connected, as far as one can see."""
+    connection = request.environ.get("gunicorn.socket") if has_request_context() else None
+    if connection is None:
+        return True
+    try:
+        return bool(connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except BlockingIOError:  # nothing to read: it waits
+        return True
+    except OSError:
+        return False

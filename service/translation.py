@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from service.batching import Batcher
 from service.languages import AUTO, Guess, Languages
@@ -37,7 +38,7 @@ def translate(
     languages: Languages,
     most_pieces: int,
     seconds_left: Callable[[], float],
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The members of the answer to `request`.
 
     `most_pieces` bounds the pieces of text that its HTML documents may have together.
@@ -123,9 +124,9 @@ def _sentence(sentence: SentenceTranslation) -> dict[str, object]:
     }
 
 
-def _document(request: TranslateRequest, answers: list[_Answer], guesses: list[Guess]) -> dict[str, object]:
+def _document(request: TranslateRequest, answers: list[_Answer], guesses: list[Guess]) -> dict[str, Any]:
     """One value each for a request of one text, lists for a request that sent a list."""
-    members: dict[str, list[object]] = {"translatedText": [answer.text for answer in answers]}
+    members: dict[str, list[Any]] = {"translatedText": [answer.text for answer in answers]}
     if guesses:
         members["detectedLanguage"] = [guess.document() for guess in guesses]
     if "alternatives" in request.model_fields_set and request.alternatives:

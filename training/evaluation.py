@@ -1,278 +1,210 @@
-"""How good a model directory is on a test set: BLEU, chrF, perplexity, speed, BLEU by sentence length.
-
-BLEU and chrF are sacreBLEU's, cased, on plain text (13a), and never stored without their signatures: the paper's
-authors note that variants of the metric differ by more than a point (37.0 and 35.8 for one output). Each line is
-translated as one sentence, as the reference has it.
-"""
+"""`python -m training evaluate`: how good one system is on a test set, or which of several is better."""
 
 from __future__ import annotations
 
-import math
-import time
-import unicodedata
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import sacrebleu
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
+from training.comparison import ComparisonReport, compare, seed_spreads
 from training.errors import InputError
-from training.evaluation_figures import draw_bleu_by_length, words_of
-from translator.card import Card, LengthScore, Score
-from translator.config import SearchOptions
+from training.evaluation_console import show
+from training.evaluation_figures import draw_bleu_by_length
+from training.evaluation_page import evaluation_page
+from training.evaluation_report import SystemOutput, report_of, scored_card, translate_text
+from training.measures import measure
+from training.parallel_text import ParallelText, published_test_set, read_lines, read_parallel_text
+from translator.config import Combination, SearchOptions
 from translator.directory import update_card
 from translator.pipeline import Translator
-from translator.scoring import score_pairs
-from translator.translation import Translation
 
-# The last words of each class; the paper's Figure 3 (left) goes up to 79 words, everyday corpora have few beyond 30.
-_LAST_WORDS = (5, 10, 15, 20, 30, 50)
-_SAMPLES = 5
 _FIGURE_FORMATS = (".png", ".svg", ".pdf")
 
-
-class Sample(BaseModel):
-    """One sentence of the test set to read."""
-
-    model_config = ConfigDict(frozen=True)
-
-    source: str
-    reference: str
-    translation: str
-
-
-class EvaluationReport(BaseModel):
-    """All that `python -m training evaluate` found, as its --json has it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    model: str = Field(description="Name of the model, from its card.")
-    weights_sha256: str = Field(description="Checksum of the weights that were measured.")
-    sentences: int
-    bleu: Score
-    chrf: Score
-    perplexity: Score = Field(description="exp(−mean log p of a reference token), `<EOS>` counted, natural logarithm.")
-    length_ratio: float = Field(description="Words of the translations ÷ words of the references, as BLEU counts them.")
-    seconds: float = Field(description="Wall-clock time of the translation alone.")
-    sentences_per_second: float
-    bleu_by_length: list[LengthScore]
-    warnings: dict[str, int] = Field(description="Sentences with a warning, by its code: long, split, truncated …")
-    samples: list[Sample]
-
-
-def evaluate_translator(
-    translator: Translator,
-    sources: Sequence[str],
-    references: Sequence[str],
-    *,
-    test_set: str,
-    options: SearchOptions | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> EvaluationReport:
-    """Translate `sources`, each as one sentence, and compare with `references`, one for each of them.
-
-    `progress` is called with the number of sentences translated since its last call. Raises `InputError` where there is
-    no sentence, or not one reference for each source.
-    """
-    if len(sources) != len(references):
-        raise InputError(
-            f"the source has {len(sources):,} lines and the reference {len(references):,}; "
-            "line n of one has to be the translation of line n of the other"
-        )
-    if not sources:
-        raise InputError("the test set is empty")
-    options = options if options is not None else SearchOptions()
-    start = time.perf_counter()
-    translations = translator.translate(sources, options, split_sentences=False, progress=progress)
-    seconds = time.perf_counter() - start
-    texts = [translation.text for translation in translations]
-    length_penalty = translator.card.length_penalty if options.length_penalty is None else options.length_penalty
-
-    def score(metric: sacrebleu.BLEU | sacrebleu.CHRF, name: str, value: float) -> Score:
-        return Score(
-            test_set=test_set,
-            metric=name,
-            value=round(value, 4),
-            signature=str(metric.get_signature()),
-            beam_size=options.beam_size,
-            length_penalty=length_penalty,
-            sentences=len(sources),
-            precision=translator.engine.precision,
-        )
-
-    bleu, chrf = sacrebleu.BLEU(), sacrebleu.CHRF()
-    found = bleu.corpus_score(texts, [references])
-    weights = translator.card.files.get("model.safetensors")
-    step = math.ceil(len(sources) / _SAMPLES)
-    return EvaluationReport(
-        model=translator.card.name,
-        weights_sha256="" if weights is None else weights.sha256,
-        sentences=len(sources),
-        bleu=score(bleu, "BLEU", found.score),
-        chrf=score(chrf, "chrF", chrf.corpus_score(texts, [references]).score),
-        perplexity=_perplexity(translator, sources, references, test_set),
-        length_ratio=round(found.sys_len / max(1, found.ref_len), 4),
-        seconds=round(seconds, 3),
-        sentences_per_second=round(len(sources) / seconds, 2),
-        bleu_by_length=bleu_by_length(sources, texts, references),
-        warnings=Counter(code for translation in translations for code in _codes(translation)),
-        samples=[
-            Sample(source=sources[index], reference=references[index], translation=texts[index])
-            for index in range(0, len(sources), step)
-        ],
-    )
-
-
-def bleu_by_length(sources: Sequence[str], translations: Sequence[str], references: Sequence[str]) -> list[LengthScore]:
-    """Corpus BLEU of the sentences of each class of source length, in words; a class without sentences is left out."""
-    scores = []
-    first = 0
-    for last in (*_LAST_WORDS, None):
-        members = [
-            index
-            for index, source in enumerate(sources)
-            if first <= len(source.split()) and (last is None or len(source.split()) <= last)
-        ]
-        if members:
-            found = sacrebleu.BLEU().corpus_score(
-                [translations[index] for index in members], [[references[index] for index in members]]
-            )
-            scores.append(LengthScore(minimum=first, maximum=last, sentences=len(members), bleu=round(found.score, 4)))
-        first = 0 if last is None else last + 1
-    return scores
-
-
-def _perplexity(translator: Translator, sources: Sequence[str], references: Sequence[str], test_set: str) -> Score:
-    """exp of the mean negative log-probability of a reference token, `<EOS>` counted, by teacher forcing."""
-    loaded = translator.loaded
-    composed = [unicodedata.normalize("NFC", source.strip()) for source in sources]
-    pairs = list(
-        zip(
-            loaded.source_vocabulary.encode_batch(composed),
-            loaded.target_vocabulary.encode_batch(references),
-            strict=True,
-        )
-    )
-    log_probabilities = score_pairs(
-        loaded.model,
-        pairs,
-        source_eos_id=loaded.source_vocabulary.eos_id,
-        target_eos_id=loaded.target_vocabulary.eos_id,
-    )
-    tokens = sum(len(target) + 1 for _, target in pairs)
-    return Score(
-        test_set=test_set,
-        metric="perplexity",
-        value=round(math.exp(min(700.0, -math.fsum(log_probabilities) / tokens)), 4),
-        signature=f"tokens:{tokens}|vocabulary:{loaded.target_vocabulary.size}|eos:yes",
-        sentences=len(sources),
-        precision="float32",
-    )
-
-
-def _codes(translation: Translation) -> set[str]:
-    return {warning.partition(":")[0] for warning in translation.warnings}
-
-
-def scored_card(card: Card, report: EvaluationReport) -> Card:
-    """`card` with the report's scores in front. Older ones of this test set go, unless they were computed in another
-    number format; those of other test sets stay.
-    """
-    fresh = [report.bleu, report.chrf, report.perplexity]
-    measured = {(score.test_set, score.metric, score.precision) for score in fresh}
-    replaced = measured | {(test_set, metric, "") for test_set, metric, _ in measured}
-    others = [score for score in card.scores if (score.test_set, score.metric, score.precision) not in replaced]
-    scores = [*fresh, *others]
-    return card.model_copy(update={"scores": scores, "bleu_by_length": report.bleu_by_length})
+System = Translator | Path
+"""A translator, or a file with the translations of another system."""
 
 
 @click.command()
-@click.option("--model", required=True, help="Model directory, or the name of a shipped model.")
-@click.option("--source", "source_file", required=True, type=click.Path(path_type=Path), help="One sentence a line.")
+@click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
 @click.option(
-    "--reference",
-    "reference_file",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Its translation, line by line.",
+    "--model",
+    "models",
+    multiple=True,
+    help="Model directory, or the name of a shipped model; given several times, their ensemble.",
 )
+@click.option(
+    "--combination",
+    type=click.Choice(["average", "log-linear"]),
+    default="average",
+    show_default=True,
+    help="What an ensemble takes the mean of: probabilities, or their logarithms.",
+)
+@click.option("--source", "source_file", type=click.Path(path_type=Path), help="One sentence a line.")
+@click.option("--reference", "reference_file", type=click.Path(path_type=Path), help="Its translation, line by line.")
+@click.option("--test-set", help="In place of the two files: a test set that sacreBLEU knows, such as wmt14.")
+@click.option("--language-pair", help="Of the test set, such as en-fr; the model's if not given.")
 @click.option("--beam-size", type=int, default=5, show_default=True, help="Hypotheses kept at every step; 1 is greedy.")
 @click.option("--length-penalty", type=float, help="α of the search; the model's own if not given.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute, such as cpu or cuda.")
 @click.option("--engine", default="auto", show_default=True, help="How to compute; `translator inspect` lists them.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report there.")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page with figures there.")
 @click.option("--figure", "figure_file", type=click.Path(path_type=Path), help="Draw BLEU by sentence length there.")
 @click.option("--update-card", "updates_card", is_flag=True, help="Write the scores on the model's card.")
 @click.option("--test-set-name", help="What the scores are called; the source's folder and name if not given.")
+@click.option(
+    "--frequency-text",
+    "frequency_file",
+    type=click.Path(path_type=Path),
+    help="Text to count words in for BLEU by word rank, such as the training source; the test set's if not given.",
+)
 def evaluate(
-    model: str,
-    source_file: Path,
-    reference_file: Path,
+    systems: tuple[str, ...],
+    models: tuple[str, ...],
+    combination: Combination,
+    source_file: Path | None,
+    reference_file: Path | None,
+    test_set: str | None,
+    language_pair: str | None,
     beam_size: int,
     length_penalty: float | None,
     device: str,
     engine: str,
     json_file: Path | None,
+    html_file: Path | None,
     figure_file: Path | None,
     updates_card: bool,
     test_set_name: str | None,
+    frequency_file: Path | None,
 ) -> None:
-    """Measure a model on a test set: BLEU, chrF, perplexity, speed, BLEU by sentence length."""
+    """Measure a model on a test set, or find out which SYSTEM is better.
+
+    A SYSTEM is a model, an ensemble (models with commas between them) or a file with another system's translations, one
+    a line. Every further one is compared with the first by paired bootstrap resampling. --model comes first.
+    """
     # What would be in the way of the result is better known before the translation than after it.
-    if figure_file is not None and figure_file.suffix not in _FIGURE_FORMATS:
-        raise InputError(f"{figure_file}: a figure's name ends in {', '.join(_FIGURE_FORMATS)}")
-    for file in (json_file, figure_file):
-        if file is not None and not file.parent.is_dir():
-            raise InputError(f"{file}: there is no folder {file.parent}; make it first")
-    sources, references = read_lines(source_file), read_lines(reference_file)
+    _check_outputs(json_file, html_file, figure_file)
+    named = [*([",".join(models)] if models else []), *systems]
+    if not named:
+        raise click.UsageError("name a model: --model MODEL, or several systems to compare")
+    if updates_card and (len(named) > 1 or len(models) > 1):
+        raise click.UsageError("--update-card is for a single model; several share no card")
     try:
         options = SearchOptions(beam_size=beam_size, length_penalty=length_penalty)
-        translator = Translator.load(model, device=device, engine=engine)
+        loaded = [_load(name, models, device, engine, combination) for name in named]
     except ValidationError as error:
         fault = error.errors()[0]
         raise InputError(f"--{str(fault['loc'][0]).replace('_', '-')}: {fault['msg']}") from error
     except ValueError as error:  # after its subclass ValidationError: a model directory or a device
         raise InputError(str(error)) from error
-    test_set = test_set_name or f"{source_file.resolve().parent.name} {source_file.name.partition('.')[0]}"
-    with _progress_bar() as progress:
-        task = progress.add_task("translating", total=len(sources))
-        report = evaluate_translator(
-            translator,
-            sources,
-            references,
-            test_set=test_set,
-            options=options,
-            progress=lambda count: progress.advance(task, count),
-        )
-    _show(report, Console(highlight=False, markup=False))
+    text = _parallel_text(source_file, reference_file, test_set, language_pair, test_set_name, loaded)
+    frequency_text = None if frequency_file is None else read_lines(frequency_file)
+
+    outputs = _outputs(named, loaded, text, options)
+    measured = measure([output.texts for output in outputs], text.references)
+    language = _target_language(loaded, language_pair)
+    reports = [
+        report_of(output, text, each, target_language=language, frequency_text=frequency_text)
+        for output, each in zip(outputs, measured, strict=True)
+    ]
+    report = ComparisonReport(
+        systems=reports, comparisons=compare(outputs, measured), seeds=seed_spreads(outputs, measured)
+    )
+    show(report, Console(highlight=False, markup=False))
     try:
         if json_file is not None:
-            json_file.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            document = reports[0] if len(reports) == 1 else report
+            json_file.write_text(document.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        if html_file is not None:
+            html_file.write_text(evaluation_page(report), encoding="utf-8")
         if figure_file is not None:
-            draw_bleu_by_length(report, figure_file)
-        if updates_card:
-            update_card(translator.loaded.path, scored_card(translator.card, report))
+            draw_bleu_by_length(reports, figure_file)
+        if updates_card and isinstance(loaded[0], Translator):
+            update_card(loaded[0].loaded.path, scored_card(loaded[0].card, reports[0]))
     except OSError as error:
         raise InputError(f"the result cannot be written: {error}") from error
 
 
-def read_lines(file: Path) -> list[str]:
-    """The lines of a UTF-8 file without their ends (`\\n` or `\\r\\n`). Raises `InputError` where it cannot be read."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
-    try:
-        text = content.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{file}: line {line} is not UTF-8; convert the file first, for example with iconv") from error
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+def _check_outputs(json_file: Path | None, html_file: Path | None, figure_file: Path | None) -> None:
+    if figure_file is not None and figure_file.suffix not in _FIGURE_FORMATS:
+        raise InputError(f"{figure_file}: a figure's name ends in {', '.join(_FIGURE_FORMATS)}")
+    for file in (json_file, html_file, figure_file):
+        if file is not None and not file.parent.is_dir():
+            raise InputError(f"{file}: there is no folder {file.parent}; make it first")
+
+
+def _load(name: str, models: Sequence[str], device: str, engine: str, combination: Combination) -> System:
+    if Path(name).is_file():
+        return Path(name)
+    several = models if len(models) > 1 and name == ",".join(models) else name
+    return Translator.load(several, device=device, engine=engine, combination=combination)
+
+
+def _parallel_text(
+    source: Path | None,
+    reference: Path | None,
+    test_set: str | None,
+    language_pair: str | None,
+    name: str | None,
+    systems: Sequence[System],
+) -> ParallelText:
+    cards = [system.card for system in systems if isinstance(system, Translator)]
+    pairs = [f"{card.source_language}-{card.target_language}" for card in cards]
+    if language_pair is not None and any(pair != language_pair for pair in pairs):
+        other = next(number for number, pair in enumerate(pairs) if pair != language_pair)
+        raise InputError(f"{cards[other].name} translates {pairs[other]} and not {language_pair}")
+    if test_set is None:
+        if source is None or reference is None:
+            raise click.UsageError("name the test set: --source FILE --reference FILE, or --test-set NAME")
+        return read_parallel_text(source, reference, name)
+    if source is not None or reference is not None:
+        raise click.UsageError("--test-set takes the place of --source and --reference")
+    pair = language_pair or next(iter(pairs), None)
+    if pair is None:
+        raise click.UsageError("--test-set needs --language-pair, because no system says its languages")
+    found = published_test_set(test_set, pair)
+    return found if name is None else ParallelText(name, found.sources, found.references)
+
+
+def _target_language(systems: Sequence[System], language_pair: str | None) -> str:
+    """What to tokenise as; English where nothing is known."""
+    if language_pair is not None:
+        return language_pair.partition("-")[2]
+    languages = [system.card.target_language for system in systems if isinstance(system, Translator)]
+    return next(iter(languages), "en")
+
+
+def _outputs(
+    named: Sequence[str], systems: Sequence[System], text: ParallelText, options: SearchOptions
+) -> list[SystemOutput]:
+    """What every system makes of the sources. Systems of one name go by what they were called on the command line."""
+    names = [system.card.name if isinstance(system, Translator) else system.name for system in systems]
+    names = [name if names.count(name) == 1 else called for name, called in zip(names, named, strict=True)]
+    outputs = []
+    files = {name: read_lines(system) for name, system in zip(names, systems, strict=True) if isinstance(system, Path)}
+    for name, lines in files.items():
+        if len(lines) != len(text.sources):
+            raise InputError(f"{name} has {len(lines):,} lines and the source {len(text.sources):,}")
+    with _progress_bar() as progress:
+        for name, system in zip(names, systems, strict=True):
+            if isinstance(system, Path):
+                outputs.append(SystemOutput(name, files[name]))
+                continue
+            task = progress.add_task("translating", total=len(text.sources))
+            outputs.append(
+                translate_text(
+                    system,
+                    text.sources,
+                    options=options,
+                    name=name,
+                    progress=lambda count, task=task: progress.advance(task, count),  # type: ignore[misc]
+                )
+            )
+    return outputs
 
 
 def _progress_bar() -> Progress:
@@ -285,27 +217,3 @@ def _progress_bar() -> Progress:
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=console, disable=not console.is_terminal)
-
-
-def _show(report: EvaluationReport, console: Console) -> None:
-    bleu = report.bleu
-    searched = f"beam {bleu.beam_size}, length penalty {bleu.length_penalty:g}, {bleu.precision}"
-    console.print(f"{report.model} on {bleu.test_set}: {report.sentences:,} sentences, {searched}", soft_wrap=True)
-    for score in (bleu, report.chrf, report.perplexity):
-        console.print(f"{score.metric:<12}{score.value:>8.2f}  {score.signature}", soft_wrap=True)
-    console.print(f"{'length':<12}{report.length_ratio:>8.2f}  of the reference's")
-    console.print(f"{'speed':<12}{report.sentences_per_second:>8.1f}  sentences a second")
-    for code, count in sorted(report.warnings.items()):
-        console.print(f"{code:<12}{count:>8,}  sentences with this warning")
-    by_length = Table("words", "sentences", "BLEU", title="BLEU by source length", title_justify="left")
-    for part in report.bleu_by_length:
-        by_length.add_row(words_of(part), f"{part.sentences:,}", f"{part.bleu:.1f}")
-    console.print(by_length)
-    for sample in report.samples:
-        for name, text in (
-            ("source", sample.source),
-            ("reference", sample.reference),
-            ("translation", sample.translation),
-        ):
-            console.print(f"{name:<12}{text}", soft_wrap=True)
-        console.print()

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from training.errors import InputError
-from translator.config import ModelConfig
+from translator.config import AttentionName, CellName, ModelConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -28,13 +28,17 @@ class _Section(BaseModel):
 class CorpusSection(_Section):
     """The sentence pairs to learn from. Dev and test come with the corpus or are held out of its training pairs."""
 
-    kind: Literal["hub", "moses", "tsv", "libreoffice-help"] = Field(
+    kind: Literal["hub", "moses", "tsv", "jsonl", "parquet", "libreoffice-help"] = Field(
         default="moses",
         description="hub: a data set of the Hugging Face hub. moses: a folder of train.LANG, dev.LANG, test.LANG. "
-        "tsv: one file of tab-separated pairs. libreoffice-help: Debian's LibreOffice help pages. "
-        "Files may be gzipped.",
+        "tsv: one file of tab-separated pairs. jsonl, parquet: files with a column `translation` or a column for each "
+        "language. libreoffice-help: Debian's LibreOffice help pages. Files of text may be gzipped.",
     )
-    path: Path | None = Field(default=None, description="moses: the folder; tsv: the file. None means corpora/NAME.")
+    path: Path | None = Field(
+        default=None,
+        description="moses: the folder; tsv: the file; jsonl, parquet: a file, a folder with files of train, dev and "
+        "test, or a pattern of train's files such as 'part-*.jsonl.gz'. None means corpora/NAME.",
+    )
     name: str | None = Field(default=None, description="hub: the data set's name, such as 'wmt/wmt14'.")
     configuration: str | None = Field(default=None, description="hub: the data set's configuration, such as 'fr-en'.")
     columns: tuple[int, int] = Field(
@@ -84,9 +88,14 @@ class ModelSection(_Section):
     reverse_source: bool = True
     residual: bool = False
     feed_context: bool = False
-    attention: Literal["none", "dot"] = "none"
+    attention: AttentionName = "none"
     tie_target_embedding: bool = False
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="On the input of every layer but the first.")
+    cell: CellName = "lstm"
+    input_feeding: bool = False
+    bidirectional: bool = False
+    dropout: float = Field(
+        default=0.0, ge=0.0, lt=1.0, description="On the input of every layer, the output layer included."
+    )
     initial_range: float = Field(default=0.08, gt=0.0, description="Every parameter starts uniform in [-r, r].")
     embedding_deviation: float | None = Field(
         default=None, gt=0.0, description="Embeddings start as N(0, deviation) instead; None: like the rest."
@@ -128,6 +137,20 @@ class OptimisationSection(_Section):
     clip_norm: float = Field(default=5.0, gt=0.0, description="A gradient with a larger L2 norm is scaled down to it.")
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="bfloat16: autocast.")
+    weight_average: float | None = Field(
+        default=None,
+        gt=0.0,
+        lt=1.0,
+        description="Decay of a moving average of the weights, which is measured and saved in their place.",
+    )
+    deterministic: bool = Field(
+        default=False, description="The same bits on the same GPU each time, at some cost; a CPU gives them anyway."
+    )
+    on_divergence: Literal["stop", "roll-back"] = Field(
+        default="stop",
+        description="When the loss is no number or worse than guessing. roll-back: from the last checkpoint with half "
+        "the learning rate, three times at most.",
+    )
     seed: int = Field(default=1, ge=0, description="Of the initial weights, of dropout and of the order of batches.")
 
 
@@ -150,10 +173,17 @@ class OutputSection(_Section):
 
     directory: Path | None = Field(default=None, description="None means runs/NAME.")
     weight_storage: Literal["float32", "bfloat16", "int8"] = "float32"
+    checkpoint_minutes: float = Field(
+        default=5.0, ge=0.0, description="The state to resume from is written so often, and at each measurement."
+    )
     intended_use: str = ""
     not_for: str = ""
     licence: str = Field(default="", description="Licence of the model.")
     examples: tuple[str, ...] = Field(default=(), description="Source sentences to try.")
+    keep_models: int | None = Field(
+        default=None, ge=1, description="Keep the models of so many last measurements, to be averaged; None: the best."
+    )
+    tensorboard: bool = Field(default=False, description="Write the log for TensorBoard, too.")
 
 
 class Recipe(_Section):

@@ -1,83 +1,93 @@
-"""python -m translator translate | inspect"""
+"""python -m translator translate | score | embed | inspect"""
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import islice
-from typing import IO, TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
-from translator import __version__
+from translator import __version__, scoring_commands
+from translator.command_line import (
+    BYTE_ORDER_MARK,
+    chunks,
+    decoded_lines,
+    failures_of_streams,
+    load_translator,
+    model_options,
+    progress_bar,
+    without_end,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from translator.config import SearchOptions
+    from translator.config import Combination, SearchOptions
     from translator.directory import LoadedModel
     from translator.pipeline import Translator
-
-# Enough lines that batches of like length are full, few enough that a file of any size fits into memory.
-_LINES_PER_CHUNK = 2_000
-_BYTE_ORDER_MARK = "\ufeff"
-
-
-class _Failure(click.ClickException):
-    """One line on standard error and the exit status of a usage error."""
-
-    exit_code = 2
+    from translator.translation import Translation
 
 
 @click.group()
 @click.version_option(__version__, prog_name="translator")
 def main() -> None:
-    """Translate text with a trained model, or look at one."""
+    """Translate text with a trained model, measure text with it, or look at it."""
+
+
+main.add_command(scoring_commands.score)
+main.add_command(scoring_commands.embed)
 
 
 @main.command()
-@click.option("--model", default="en-fr", show_default=True, help="Model directory, or the name of a shipped model.")
+@model_options
 @click.option("--beam-size", type=int, default=5, show_default=True, help="Hypotheses kept at every step; 1 is greedy.")
 @click.option("--length-penalty", type=float, help="α of the search; the model's own if not given.")
 @click.option("--alternatives", type=int, default=0, show_default=True, help="Further translations of each line.")
+@click.option(
+    "--n-best", type=click.IntRange(1, 201), help="Take each line for one sentence and print its N best translations."
+)
 @click.option("--sample", is_flag=True, help="Draw translations at random instead of searching for the best.")
 @click.option("--temperature", type=float, help="With --sample: below 1 more cautious, above 1 bolder.")
 @click.option("--top-k", type=int, help="With --sample: draw from the K most probable tokens.")
 @click.option("--top-p", type=float, help="With --sample: draw from the smallest set of tokens of this probability.")
 @click.option("--seed", type=int, help="With --sample: another seed, other translations.")
-@click.option("--device", default="cpu", show_default=True, help="Where to compute, such as cpu or cuda.")
 @click.option(
     "--engine", default="auto", show_default=True, help="How to compute; inspect lists the engines. Also: ENGINE=…"
 )
-def translate(model: str, sample: bool, device: str, engine: str, **options: float | None) -> None:
+def translate(
+    models: tuple[str, ...],
+    combination: Combination,
+    device: str,
+    engine: str,
+    n_best: int | None,
+    sample: bool,
+    **options: float | None,
+) -> None:
     """Translate standard input to standard output, UTF-8, line by line.
 
     Line n of the output translates line n of the input, whatever stands in it; line ends come back as they are.
 
     With --alternatives each line gives several, best first, in the n-best format of Moses "n ||| text ||| score",
-    with n the number of the input line, counted from 0.
+    with n the number of the input line, counted from 0. With --n-best it is "n ||| text ||| LogProbability= x |||
+    score", as `python -m training rescore` reads it; x is in nats, and the score is x with the length penalty.
     """
+    if n_best is not None:
+        if options["alternatives"]:
+            raise click.UsageError("--n-best and --alternatives exclude each other")
+        options["alternatives"] = n_best - 1
     search_options = _search_options(sample, options)
-    translator = _load(model, device, engine)
+    translator = load_translator(models, device, engine=engine, combination=combination)
+    writer = _Writer(translator, search_options, n_best is not None)
     source, target = sys.stdin.buffer, sys.stdout.buffer
-    warned: Counter[str] = Counter()
-    lines = 0
-    try:
-        with _progress_bar(source) as advance:
-            for chunk in _chunks(source):
-                target.write(_translated(chunk, lines, translator, search_options, warned, advance))
-                target.flush()
-                lines += len(chunk)
-    except OSError as error:
-        if error.errno == errno.EPIPE:  # the reader has seen enough; click ends quietly
-            raise
-        raise _Failure(f"reading or writing failed: {error.strerror}") from error
+    with failures_of_streams(), progress_bar(source, "translating") as advance:
+        for chunk in chunks(source):
+            target.write(writer.translated(chunk, advance))
+            target.flush()
+    warned, lines = writer.warned, writer.lines
     if warned:
         counts = ", ".join(f"{code} {count:,}" for code, count in warned.most_common())
         click.echo(f"lines with warnings, of {lines:,}: {counts}", err=True)
@@ -88,7 +98,7 @@ def translate(model: str, sample: bool, device: str, engine: str, **options: flo
 @click.option("--json", "as_json", is_flag=True, help="Print the card and the architecture as one JSON document.")
 def inspect(model: str, as_json: bool) -> None:
     """Check the model directory DIR; print its card and how it is computed here."""
-    translator = _load(model, "cpu", "auto")
+    translator = load_translator([model], "cpu")
     loaded, engine = translator.loaded, translator.engine.describe()
     if as_json:
         document = {"card": loaded.card.model_dump(), "model": loaded.config.model_dump(), "engine": engine}
@@ -99,15 +109,6 @@ def inspect(model: str, as_json: bool) -> None:
     console = Console(highlight=False, markup=False)
     for table in (*_tables(loaded), _engines(engine)):
         console.print(table)
-
-
-def _load(model: str, device: str, engine: str) -> Translator:
-    from translator.pipeline import Translator
-
-    try:
-        return Translator.load(model, device=device, engine=engine)
-    except ValueError as error:
-        raise _Failure(str(error)) from error
 
 
 def _search_options(sample: bool, options: dict[str, float | None]) -> SearchOptions:
@@ -126,76 +127,47 @@ def _search_options(sample: bool, options: dict[str, float | None]) -> SearchOpt
         raise click.UsageError(f"--{str(fault['loc'][0]).replace('_', '-')}: {fault['msg']}") from error
 
 
-def _chunks(source: IO[bytes]) -> Iterator[list[bytes]]:
-    """The lines of `source` with their ends. Only a line feed ends a line; at a terminal each is a chunk by itself."""
-    size = 1 if source.isatty() else _LINES_PER_CHUNK
-    while chunk := list(islice(source, size)):
-        yield chunk
+@dataclass
+class _Writer:
+    """What to write for the lines of the input; counts the lines, and in `warned` those with a warning by its code."""
 
+    translator: Translator
+    options: SearchOptions
+    n_best: bool
+    lines: int = 0
 
-def _translated(
-    chunk: list[bytes],
-    lines_before: int,
-    translator: Translator,
-    options: SearchOptions,
-    warned: Counter[str],
-    advance: Callable[[int, float], None],
-) -> bytes:
-    """What to write for `chunk`; counts in `warned` the lines that have a warning, by its code."""
-    lines = [_decoded(line, number) for number, line in enumerate(chunk, lines_before + 1)]
-    mark = _BYTE_ORDER_MARK if lines_before == 0 and lines[0].startswith(_BYTE_ORDER_MARK) else ""
-    lines[0] = lines[0].removeprefix(mark)
-    texts = [line.removesuffix("\n").removesuffix("\r") for line in lines]
-    bytes_per_line = sum(map(len, chunk)) / len(chunk)
-    translations = translator.translate(texts, options, progress=lambda count: advance(count, count * bytes_per_line))
-    written = []
-    for number, (line, text, translation) in enumerate(zip(lines, texts, translations, strict=True), lines_before):
-        warned.update({warning.partition(":")[0] for warning in translation.warnings})
-        if options.alternatives:
-            written.append(f"{number} ||| {translation.text} ||| {translation.score:.6f}\n")
-            written += [f"{number} ||| {other.text} ||| {other.score:.6f}\n" for other in translation.alternatives]
-        else:
-            written.append(translation.text + line[len(text) :])
-    return (mark + "".join(written)).encode()
+    def __post_init__(self) -> None:
+        self.warned: Counter[str] = Counter()
 
+    def translated(self, chunk: list[bytes], advance: Callable[[int, float], None]) -> bytes:
+        lines = decoded_lines(chunk, self.lines)
+        mark = BYTE_ORDER_MARK if self.lines == 0 and lines[0].startswith(BYTE_ORDER_MARK) else ""
+        lines[0] = lines[0].removeprefix(mark)
+        texts = [without_end(line) for line in lines]
+        bytes_per_line = sum(map(len, chunk)) / len(chunk)
+        translations = self.translator.translate(
+            texts,
+            self.options,
+            split_sentences=not self.n_best,
+            progress=lambda count: advance(count, count * bytes_per_line),
+        )
+        written: list[str] = []
+        for line, text, translation in zip(lines, texts, translations, strict=True):
+            self.warned.update({warning.partition(":")[0] for warning in translation.warnings})
+            if self.n_best or self.options.alternatives:
+                written += self._listed(translation)
+            else:
+                written.append(translation.text + line[len(text) :])
+            self.lines += 1
+        return (mark + "".join(written)).encode()
 
-def _decoded(line: bytes, number: int) -> str:
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _Failure(
-            f"line {number} of the input is not UTF-8 (its byte {error.start + 1} is 0x{line[error.start]:02X}); "
-            "convert the input first, for example with iconv"
-        ) from error
-
-
-@contextmanager
-def _progress_bar(source: IO[bytes]) -> Iterator[Callable[[int, float], None]]:
-    """A bar on standard error, if that is a terminal and neither input nor output is. Yields advance(lines, bytes)."""
-    if not sys.stderr.isatty() or source.isatty() or sys.stdout.isatty():
-        yield lambda lines, size: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    lines_done = TextColumn("{task.fields[lines]:,} lines")
-    columns = (BarColumn(), TaskProgressColumn(), lines_done, TimeElapsedColumn(), TimeRemainingColumn())
-    state = os.fstat(source.fileno())
-    size = state.st_size - source.tell() if stat.S_ISREG(state.st_mode) else None
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("translating", total=size, lines=0)
-
-        def advance(lines: int, size: float) -> None:
-            progress.update(task, advance=size, lines=progress.tasks[0].fields["lines"] + lines)
-
-        yield advance
+    def _listed(self, translation: Translation) -> Iterator[str]:
+        best = sum(sentence.log_probability for sentence in translation.sentences)
+        candidates = [(translation.text, translation.score, best)]
+        candidates += [(other.text, other.score, other.log_probability) for other in translation.alternatives]
+        for text, score, log_probability in candidates:
+            features = f" ||| LogProbability= {log_probability:.6f}" if self.n_best else ""
+            yield f"{self.lines} ||| {text}{features} ||| {score:.6f}\n"
 
 
 def _engines(used: str) -> Table:
@@ -218,14 +190,15 @@ def _tables(loaded: LoadedModel) -> Iterator[Table]:
 
     card, config = loaded.card, loaded.config
     sizes = f"{config.num_layers} layers, {config.hidden_size} cells, embeddings of {config.embedding_size}"
-    options = [name for name in ("residual", "feed_context", "tie_target_embedding") if getattr(config, name)]
+    named = ("residual", "feed_context", "tie_target_embedding", "input_feeding", "bidirectional")
+    options = [name for name in named if getattr(config, name)]
     facts = Table(title=card.name, show_header=False, title_justify="left")
     rows = [
         ("languages", f"{card.source_language} → {card.target_language}"),
         ("intended use", card.intended_use),
         ("not for", card.not_for),
         ("licence", card.licence),
-        ("network", f"{sizes}, attention {config.attention}" + "".join(f", {name}" for name in options)),
+        ("network", f"{config.cell}, {sizes}, attention {config.attention}" + "".join(f", {name}" for name in options)),
         ("source", "read backwards" if config.reverse_source else "read forwards"),
         ("vocabularies", f"{config.source_vocabulary_size:,} source, {config.target_vocabulary_size:,} target entries"),
         ("parameters", f"{card.parameters:,}, stored as {card.weight_storage}"),

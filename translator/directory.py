@@ -16,9 +16,9 @@ from typing import Literal
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from translator.card import FORMAT_VERSION, Card, FileRecord, card_digest, card_page
+from translator.card import Card, FileRecord, card_digest, card_page
 from translator.config import ModelConfig
 from translator.description import CARD_FILE, CHECKED_FILES, ModelDirectoryError, read_description
 from translator.files import sha256_of, written_directory
@@ -57,9 +57,10 @@ def save_model(
     Raises `OSError` where the disk is full or read-only; whatever was at `path` is then untouched.
     """
     path = Path(path)
-    config = {"format_version": FORMAT_VERSION, "model": model.config.model_dump()}
+    version = model.config.format_version
+    config = {"format_version": version, "model": model.config.model_dump()}
     card = card.model_copy(
-        update={"parameters": model.parameter_count(), "weight_storage": storage, "format_version": FORMAT_VERSION}
+        update={"parameters": model.parameter_count(), "weight_storage": storage, "format_version": version}
     )
     with written_directory(path, marker=CARD_FILE) as directory:
         (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -143,8 +144,9 @@ def _build_model(file: Path, config: ModelConfig) -> Seq2Seq:
     model.load_state_dict(weights, assign=True)
     if config.tie_target_embedding:
         model.decoder.output.weight = model.decoder.embedding.weight
-    for layer in (*model.encoder.stack.lstm_layers(), *model.decoder.stack.lstm_layers()):
-        layer.flatten_parameters()
+    for module in model.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()
     return model.requires_grad_(False).eval()
 
 

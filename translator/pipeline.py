@@ -8,11 +8,12 @@ from typing import Any, overload
 
 import torch
 
-from translator.config import SearchOptions
+from translator.alignment import align
+from translator.config import Combination, SearchOptions
 from translator.decoder import ContinuousDecoder
-from translator.description import model_path
 from translator.directory import LoadedModel, load_model
-from translator.engines import Engine, make_engine
+from translator.engines import Engine, EnsembleEngine, make_engine
+from translator.ensemble import ensemble_card, model_paths
 from translator.search import Hypothesis, Query
 from translator.texts import Texts
 from translator.translation import Translation
@@ -21,36 +22,64 @@ _DEFAULT_OPTIONS = SearchOptions()
 
 
 class Translator(Texts):
-    """A model with its vocabularies and its engine.
+    """A model, or an ensemble of several, with its vocabularies and its engine.
 
-    One thread at a time may call `translate`. `draft` and `finish` may be called from any thread beside it; they are
-    for programs that run a `ContinuousDecoder` of their own over `engine`.
+    `members` are the models; an ensemble's have the same vocabularies. One thread at a time may call `translate`.
+    `draft` and `finish` may be called from any thread beside it; they are for programs that run a `ContinuousDecoder`
+    of their own over `engine`.
     """
 
-    def __init__(self, loaded: LoadedModel, *, engine: Engine[Any] | None = None) -> None:
-        """`engine` computes the decoder's steps; the default is the best one for the model's device."""
-        super().__init__(loaded.card, loaded.config, loaded.source_vocabulary, loaded.target_vocabulary)
-        self.loaded = loaded
-        self.engine: Engine[Any] = engine or _engine(loaded, "auto")
+    def __init__(
+        self,
+        *members: LoadedModel,
+        engine: Engine[Any] | None = None,
+        combination: Combination = "average",
+    ) -> None:
+        """`engine` computes the decoder's steps; the default is the best one for the models' device.
+
+        `combination` says how an ensemble's distributions become one. Raises `ModelDirectoryError` where the members
+        do not fit together.
+        """
+        first = members[0]
+        super().__init__(ensemble_card(members), first.config, first.source_vocabulary, first.target_vocabulary)
+        self.members = members
+        self.combination = combination
+        self.engine: Engine[Any] = engine or self.another_engine()
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "cpu", engine: str = "auto") -> Translator:
+    def load(
+        cls,
+        path: str | Path | Sequence[str | Path],
+        *,
+        device: str = "cpu",
+        engine: str = "auto",
+        combination: Combination = "average",
+    ) -> Translator:
         """The translator of a model directory, or of a model that comes with this package ("en-fr").
 
-        `engine` is one of `translator.engines.ENGINES`, "auto" being the environment variable ENGINE or else the best
-        one for the device. Raises `ModelDirectoryError` where the directory cannot be used, or another `ValueError`
-        where there is no such device or engine; the message says what to do.
+        Several paths, or one string with commas between them, make an ensemble: every member makes each step, and
+        their probabilities are averaged, or combined log-linearly. `engine` is one of `translator.engines.ENGINES`,
+        "auto" being the environment variable ENGINE or else the best one for the device.
+
+        Raises `ModelDirectoryError` where a directory cannot be used or the models do not fit together, or another
+        `ValueError` where there is no such device or engine; the message says what to do.
         """
         try:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ValueError(f"device {device} cannot be used here: {str(error).splitlines()[0]}") from error
-        loaded = load_model(model_path(path), device)
-        return cls(loaded, engine=_engine(loaded, engine))
+        members = [load_model(each, device) for each in model_paths(path)]
+        ensemble_card(members)  # that they fit together is found out before their weights are packed
+        return cls(*members, engine=_engine(members, engine, combination), combination=combination)
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model, or the first of the ensemble."""
+        return self.members[0]
 
     def another_engine(self, engine: str = "auto") -> Engine[Any]:
-        """An engine of the same model, for another thread; the names are those of `load`."""
-        return _engine(self.loaded, engine)
+        """An engine of the same models, for another thread; the names are those of `load`."""
+        return _engine(self.members, engine, self.combination)
 
     @overload
     def translate(  # type: ignore[overload-overlap]  # a str is a sequence of str, too
@@ -95,6 +124,13 @@ class Translator(Texts):
             return self._translate([texts], options, split_sentences, progress)[0]
         return self._translate(texts, options, split_sentences, progress)
 
+    def aligned(self, translation: Translation) -> Translation:
+        """A translation of this model with what its attention looked at: `sentences[i].alignment`.
+
+        It takes a second pass over the sentences. Raises `ValueError` for a model without attention.
+        """
+        return align(self.loaded, translation)
+
     def _translate(
         self,
         texts: Sequence[str],
@@ -130,11 +166,15 @@ class Translator(Texts):
         return [self.finish(draft, [found[sentence] for sentence in draft.sentences]) for draft in drafts]
 
 
-def _engine(loaded: LoadedModel, name: str) -> Engine[Any]:
-    return make_engine(
-        loaded.model,
-        source_eos_id=loaded.source_vocabulary.eos_id,
-        target_eos_id=loaded.target_vocabulary.eos_id,
-        forbidden=(loaded.target_vocabulary.pad_id,),
-        name=name,
-    )
+def _engine(members: Sequence[LoadedModel], name: str, combination: Combination) -> Engine[Any]:
+    engines = [
+        make_engine(
+            loaded.model,
+            source_eos_id=loaded.source_vocabulary.eos_id,
+            target_eos_id=loaded.target_vocabulary.eos_id,
+            forbidden=(loaded.target_vocabulary.pad_id,),
+            name=name,
+        )
+        for loaded in members
+    ]
+    return engines[0] if len(engines) == 1 else EnsembleEngine(engines, combination=combination)

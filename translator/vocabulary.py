@@ -60,11 +60,15 @@ class Vocabulary:
         ids: list[int] = self._processor.EncodeAsIds(_escaped(text, 1))
         return ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The same for many texts, with several threads; for a few, `encode` is faster."""
+    def encode_batch(self, texts: Sequence[str], *, threads: int = -1) -> list[list[int]]:
+        """The same for many texts, with several threads (-1: one for each core); for a few, `encode` is faster."""
         escaped = [_escaped(text, position) for position, text in enumerate(texts, 1)]
-        ids: list[list[int]] = self._processor.EncodeAsIds(escaped) if escaped else []
+        ids: list[list[int]] = self._processor.EncodeAsIds(escaped, num_threads=threads) if escaped else []
         return ids
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The subwords or words themselves, as SentencePiece writes them: U+2581 for a space."""
+        return [self._processor.IdToPiece(int(token)) for token in ids]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`; `<pad>` and `<EOS>` have none, bytes that form no UTF-8 become U+FFFD."""

@@ -21,6 +21,10 @@ _LIMITS = (
     "concurrent_requests",
     "queue_texts",
     "queue_characters",
+    "queue_sentences",
+    "queue_tokens",
+    "work_per_request",
+    "rate_limit",
     "deadline_seconds",
 )
 
@@ -45,8 +49,8 @@ def get_frontend_settings() -> Response:
         {
             "charLimit": settings.characters_per_text,
             "frontendTimeout": 500,  # milliseconds a page waits for the next key before it asks for a translation
-            "apiKeys": False,
-            "keyRequired": False,
+            "apiKeys": service().keys.needed,
+            "keyRequired": service().keys.needed,
             "suggestions": False,
             "filesTranslation": False,
             "supportedFilesFormat": [],

@@ -17,7 +17,9 @@ from torch import Tensor
 from tests.engines import ScriptedEngine
 from training.__main__ import main
 from training.errors import InputError
-from training.evaluation import EvaluationReport, bleu_by_length, evaluate_translator, read_lines, scored_card
+from training.evaluation_report import EvaluationReport, evaluate_translator, scored_card
+from training.measures import bleu_by_length
+from training.parallel_text import read_lines
 from translator import SearchOptions, Translator
 from translator.card import Score
 from translator.directory import load_model
@@ -91,7 +93,9 @@ def test_bleu_is_cased_and_tokenised_and_counts_what_is_too_short(translator: Tr
 def test_scores_carry_their_signatures_and_settings(report: EvaluationReport) -> None:
     assert report.bleu.signature.startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
     assert report.chrf.signature.startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:")
-    for score in (report.bleu, report.chrf):
+    assert report.ter.signature.startswith("nrefs:1|case:lc|tok:tercom|norm:no|punct:yes|asian:no|version:")
+    assert report.multi_bleu.signature.startswith("multi-bleu|case:mixed|tok:moses-fr|smooth:none|sacremoses:")
+    for score in (report.bleu, report.chrf, report.ter, report.multi_bleu):
         assert (score.test_set, score.beam_size, score.length_penalty, score.sentences) == ("four lines", 5, 0.6, 4)
 
 

@@ -39,6 +39,8 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("TRANSLATE_ENGINE", "steam", "TRANSLATE_ENGINE=steam: Input should be 'auto', 'reference', 'cpu'"),
         ("TRANSLATE_BATCH_ROWS", "0", "TRANSLATE_BATCH_ROWS=0"),
         ("TRANSLATE_QUEUE_TEXTS", "5", "TRANSLATE_QUEUE_TEXTS .5. must be at least TRANSLATE_TEXTS_PER_REQUEST"),
+        ("TRANSLATE_CORS_ORIGINS", "https://a.example/path", "no origin such as https://example.org"),
+        ("TRANSLATE_TRUSTED_PROXIES", "10.0.0.1, proxy", "'proxy' is no address or network"),
         ("TRANSLATE_CHARACTERS_PER_TEXT", "60000", "TRANSLATE_CHARACTERS_PER_REQUEST"),
     ],
 )

@@ -1,0 +1,51 @@
+"""`POST /v2/translate` and `GET /v2/languages`, in DeepL's shape: for its official clients."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, g, jsonify, request
+
+from service.languages import language_name
+from service.problems import bad_request
+from service.schemas import DeepLRequest, read_request
+from service.state import seconds_left, service
+from service.translation import translate
+
+blueprint = Blueprint("deepl", __name__)
+
+
+@blueprint.post("/v2/translate")
+def post_translate() -> Response:
+    shared = service()
+    asked = read_request(DeepLRequest, request).as_translation()
+    asked.check_limits(shared.settings)
+    g.measures = {"texts": len(asked.texts), "characters": sum(map(len, asked.texts))}
+    answer = translate(
+        asked,
+        batcher=shared.batcher,
+        languages=shared.languages,
+        most_pieces=shared.settings.queue_texts,
+        seconds_left=seconds_left,
+    )
+    guesses = answer.get("detectedLanguage") or [{"language": asked.source}] * len(asked.texts)
+    return jsonify(
+        {
+            "translations": [
+                {
+                    "text": translated,
+                    "detected_source_language": guess["language"].upper(),
+                    "billed_characters": len(text),
+                }
+                for text, translated, guess in zip(asked.texts, answer["translatedText"], guesses, strict=True)
+            ]
+        }
+    )
+
+
+@blueprint.get("/v2/languages")
+def get_languages() -> Response:
+    kind = request.args.get("type", "source")
+    if kind not in ("source", "target"):
+        raise bad_request("type must be 'source' or 'target'.")
+    languages = service().languages
+    code = languages.source if kind == "source" else languages.target
+    return jsonify([{"language": code.upper(), "name": language_name(code), "supports_formality": False}])
