@@ -92,6 +92,12 @@ constraints: $(VENV)/.dev ## Write constraints.txt anew from what is installed i
 	{ sed -n '/^#/p' constraints.txt; cat constraints.new; } > constraints.merged
 	mv constraints.merged constraints.txt && rm constraints.new
 
+.PHONY: requirements
+requirements: $(VENV)/.dev ## Write deploy/requirements anew: what constraints.txt pins, with the hash of every file
+	@$(call hashed,--extra serve pyproject.toml,serve)
+	@$(call hashed,--extra train pyproject.toml,train)
+	@printf 'hatchling\nziglang\n' | $(call hashed,-,build)
+
 .PHONY: clean
 clean: ## Remove .venv and caches; corpora, prepared and runs stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
@@ -135,6 +141,15 @@ $(VENV)/.bench: $(VENV)/.dev
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) --editable '.[serve,train,plots,dev]'
 	@touch $(VENV)/.serve $(VENV)/.train $@
+
+# PyTorch and the CUDA packages that come with it are left out, because its builds differ by platform.
+define hashed
+{ echo '# Made by `make requirements`, to be installed by pip --require-hashes --no-deps; PyTorch comes by itself.'; \
+  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint constraints.txt \
+    --no-header --no-annotate --no-emit-index-url $(1) \
+  | awk '/^[^ ]/ { kept = !/^(torch|nvidia-.*|cuda-.*|triton)==/ } kept'; } > deploy/requirements/$(2).new \
+  && mv deploy/requirements/$(2).new deploy/requirements/$(2).txt
+endef
 
 # Run a command so that Ctrl-C reaches it and nothing else. A terminal sends the signal to its whole foreground process
 # group, and make, if it is in it, ends with an error even where the command shuts down as it should. So on a terminal
