@@ -15,7 +15,7 @@ from service.admission import REFUSED, Admission
 from service.batching import DrainingError, QueueFullError, TranslationFailedError
 from service.decoder import Decoder, TextTranslator
 from service.problems import Problem, problem_response, register_problems, unavailable
-from service.routes import deepl, documentation, languages, operations, pages, translate
+from service.routes import deepl, documentation, files, languages, operations, pages, translate
 from service.settings import Settings
 from translator.ticket import DeadlineError
 
@@ -40,7 +40,7 @@ def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder)
     app.before_request(_begin)
     app.before_request(_refuse_over_limit)
     app.after_request(_finish)
-    for module in (translate, deepl, languages, operations, pages, documentation):
+    for module in (translate, deepl, files, languages, operations, pages, documentation):
         app.register_blueprint(module.blueprint)
     register_problems(app)
     for exception, problem in (

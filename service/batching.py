@@ -139,6 +139,8 @@ class Batcher:
         """Every sentence of the texts, in order, as soon as it is translated: which text it is of, its text's draft and
         its translation. Raises as `translate` does.
         """
+        if not texts:
+            return
         with self._taken_in(texts, options, seconds) as (job, drafts):
             for number, draft in enumerate(drafts):
                 for part in draft.parts():
@@ -180,7 +182,7 @@ class Batcher:
                 job.decoded.set()
         if not job.decoded.wait(max(0.0, job.deadline - time.monotonic())):
             raise DeadlineError
-        if job.error is not None:
+        if job.error is not None and job.awaited:
             raise job.error
 
     def drain(self) -> None:

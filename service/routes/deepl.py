@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
 from service.languages import language_name
 from service.problems import bad_request
+from service.routes.translate import begin_work
 from service.schemas import DeepLRequest, read_request
-from service.state import seconds_left, service
-from service.translation import translate
+from service.state import service
 
 blueprint = Blueprint("deepl", __name__)
 
 
 @blueprint.post("/v2/translate")
 def post_translate() -> Response:
-    shared = service()
     asked = read_request(DeepLRequest, request).as_translation()
-    asked.check_limits(shared.settings)
-    g.measures = {"texts": len(asked.texts), "characters": sum(map(len, asked.texts))}
-    answer = translate(
-        asked,
-        batcher=shared.batcher,
-        languages=shared.languages,
-        most_pieces=shared.settings.queue_texts,
-        seconds_left=seconds_left,
-    )
+    answer = begin_work(asked).answer()
     guesses = answer.get("detectedLanguage") or [{"language": asked.source}] * len(asked.texts)
     return jsonify(
         {
