@@ -22,7 +22,8 @@ from training.kept_models import kept_models
 from translator.card import AveragedModel, Card
 from translator.config import ModelConfig
 from translator.description import CARD_FILE, ModelDirectoryError
-from translator.directory import LoadedModel, WeightStorage, load_model, save_model
+from translator.directory import LoadedModel, load_model, save_model
+from translator.weights import WeightStorage
 
 
 @dataclass(frozen=True)

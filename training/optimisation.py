@@ -12,20 +12,28 @@ from training.recipe import OptimisationSection
 from translator.model import Seq2Seq
 
 
-def make_optimiser(model: Seq2Seq, options: OptimisationSection, *, rows: bool = True) -> torch.optim.Optimizer:
+def make_optimiser(
+    parameters: Iterable[nn.Parameter], options: OptimisationSection, *, sparse: bool = False
+) -> torch.optim.Optimizer:
     """SGD without momentum (section 3.4), or Adam (Kingma & Ba 2015) with its usual constants.
 
-    A row of an embedding that the batch does not use has no gradient, and SGD leaves it alone: with `rows` the
-    gradients of the embeddings are sparse, so that only the others are touched, which changes no result. Adam moves
-    every row at every update, by its moments.
+    `sparse` says that some gradients are; SGD can do with that.
     """
     if options.optimiser == "adam":
-        return torch.optim.Adam(model.parameters(), lr=options.learning_rate, fused=True)
-    if not rows:
-        return torch.optim.SGD(model.parameters(), lr=options.learning_rate, fused=True)
+        return torch.optim.Adam(parameters, lr=options.learning_rate, fused=True)
+    if sparse:
+        return torch.optim.SGD(parameters, lr=options.learning_rate, foreach=True)
+    return torch.optim.SGD(parameters, lr=options.learning_rate, fused=True)
+
+
+def make_embeddings_sparse(model: Seq2Seq) -> None:
+    """Have the embeddings' gradients hold the rows that a batch uses, and no others.
+
+    The other rows' gradient is zero, and SGD leaves them alone, so that no result changes. Adam moves every row at
+    every update, by its moments.
+    """
     model.encoder.embedding.sparse = True
     model.decoder.embedding.sparse = not model.config.tie_target_embedding
-    return torch.optim.SGD(model.parameters(), lr=options.learning_rate, foreach=True)
 
 
 def learning_rate(options: OptimisationSection, update: int, updates_an_epoch: int) -> float:

@@ -15,7 +15,7 @@ from training.batches import Batch
 from training.distributed import World
 from training.hardware import has_fast_bfloat16
 from training.objective import cross_entropy_sum
-from training.optimisation import clip_gradient, make_optimiser
+from training.optimisation import clip_gradient, make_embeddings_sparse, make_optimiser
 from training.recipe import Recipe
 from translator.model import Seq2Seq
 
@@ -69,8 +69,10 @@ class Updater:
         options = recipe.optimisation
         self.model = model
         self.low_precision = options.precision == "bfloat16" and has_fast_bfloat16(world.device)
-        # DistributedDataParallel sums dense gradients only.
-        self.optimiser = make_optimiser(model, options, rows=world.size == 1)
+        sparse = options.optimiser == "sgd" and world.size == 1  # DistributedDataParallel sums dense gradients only
+        if sparse:
+            make_embeddings_sparse(model)
+        self.optimiser = make_optimiser(model.parameters(), options, sparse=sparse)
         self._clip_norm = options.clip_norm
         # DistributedDataParallel takes the mean over the processes.
         self._scale = world.size / nominal_sentences

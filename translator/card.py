@@ -120,7 +120,7 @@ class Card(_Part):
         return next((score for score in self.scores if score.metric == metric), None)
 
 
-def card_digest(card: Card) -> str:
+def card_digest(card: BaseModel) -> str:
     """SHA-256 of the card's JSON without the field `digest`."""
     return hashlib.sha256(card.model_dump_json(exclude={"digest"}).encode()).hexdigest()
 

@@ -57,7 +57,7 @@ def read_description(path: str | Path) -> Description:
     config = _read_config(path)
     card = _read_card(path)
     for name in CHECKED_FILES:
-        _check_file(path / name, card.files.get(name))
+        check_file(path / name, card.files.get(name))
     vocabularies = []
     for name, size in (
         ("source.model", config.source_vocabulary_size),
@@ -75,7 +75,7 @@ def read_description(path: str | Path) -> Description:
 
 def _read_config(path: Path) -> ModelConfig:
     file = path / "config.json"
-    document = _read_json(file, "is this a model directory?")
+    document = read_json(file, "is this a model directory?")
     version = document.get("format_version")
     if not isinstance(version, int):
         raise ModelDirectoryError(f"{file}: says no format_version; is this a model directory?")
@@ -84,25 +84,28 @@ def _read_config(path: Path) -> ModelConfig:
             f"{file}: has format version {version}, this program reads up to {FORMAT_VERSION}; "
             "install a newer version of it"
         )
+    if document.get("kind") == "language-model":
+        raise ModelDirectoryError(f"{path}: is a language model, which does not translate; see translator generate")
     try:
         return ModelConfig.model_validate(document.get("model"))
     except ValidationError as error:
-        raise ModelDirectoryError(f"{file}: {_first_fault(error)}") from error
+        raise ModelDirectoryError(f"{file}: {first_fault(error)}") from error
 
 
 def _read_card(path: Path) -> Card:
     file = path / CARD_FILE
-    document = _read_json(file, "copy the directory again")
+    document = read_json(file, "copy the directory again")
     try:
         card = Card.model_validate(document)
     except ValidationError as error:
-        raise ModelDirectoryError(f"{file}: {_first_fault(error)}") from error
+        raise ModelDirectoryError(f"{file}: {first_fault(error)}") from error
     if card_digest(card) != card.digest:
         raise ModelDirectoryError(f"{file}: was altered (its checksum does not match); copy the directory again")
     return card
 
 
-def _read_json(file: Path, advice: str) -> dict[str, object]:
+def read_json(file: Path, advice: str) -> dict[str, object]:
+    """The JSON object in a file. Raises `ModelDirectoryError`, with `advice` where the file is missing."""
     if not file.is_file():
         raise ModelDirectoryError(f"{file}: is missing; {advice}")
     try:
@@ -114,7 +117,8 @@ def _read_json(file: Path, advice: str) -> dict[str, object]:
     return document
 
 
-def _check_file(file: Path, record: FileRecord | None) -> None:
+def check_file(file: Path, record: FileRecord | None) -> None:
+    """Raise `ModelDirectoryError` where the file is not the one of the card's record."""
     if not file.is_file():
         raise ModelDirectoryError(f"{file}: is missing; copy the directory again")
     if record is None:
@@ -126,6 +130,7 @@ def _check_file(file: Path, record: FileRecord | None) -> None:
         raise ModelDirectoryError(f"{file}: was altered (its checksum does not match); copy the directory again")
 
 
-def _first_fault(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """What is wrong first, with the place where it is."""
     fault = error.errors()[0]
     return f"{'.'.join(str(part) for part in fault['loc']) or 'the document'}: {fault['msg']}"

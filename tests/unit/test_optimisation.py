@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.optimisation import clip_gradient, learning_rate, make_optimiser
+from training.optimisation import clip_gradient, learning_rate, make_embeddings_sparse, make_optimiser
 from training.recipe import OptimisationSection
 from translator.config import ModelConfig
 from translator.model import Seq2Seq
@@ -69,7 +69,7 @@ def _step(model: Seq2Seq, optimiser: torch.optim.Optimizer, seed: int, maximum_n
 
 def test_sgd_has_no_momentum() -> None:
     model = _model()
-    optimiser = make_optimiser(model, OptimisationSection())
+    optimiser = make_optimiser(model.parameters(), OptimisationSection())
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     for _ in range(3):
         for parameter in model.parameters():
@@ -84,7 +84,11 @@ def test_sgd_has_no_momentum() -> None:
 def test_gradients_by_row_change_no_result(tied: bool, maximum_norm: float) -> None:
     options = OptimisationSection(learning_rate=0.1)
     dense, sparse = _model(tie_target_embedding=tied), _model(tie_target_embedding=tied)
-    optimisers = make_optimiser(dense, options, rows=False), make_optimiser(sparse, options, rows=True)
+    make_embeddings_sparse(sparse)
+    optimisers = [
+        make_optimiser(model.parameters(), options, sparse=is_sparse)
+        for model, is_sparse in ((dense, False), (sparse, True))
+    ]
     for seed in range(4):
         norms = [
             _step(model, optimiser, seed, maximum_norm)

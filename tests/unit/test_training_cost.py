@@ -21,7 +21,7 @@ from training.cost import (
     training_memory,
 )
 from training.objective import cross_entropy_sum
-from training.optimisation import make_optimiser
+from training.optimisation import make_embeddings_sparse, make_optimiser
 from training.recipe import OptimisationSection
 from translator.config import ModelConfig
 from translator.model import Seq2Seq
@@ -109,7 +109,9 @@ def test_memory_of_weights_gradients_and_optimiser_is_the_sum_of_their_tensors(o
     config = small(attention="dot")
     options = OptimisationSection(optimiser=optimiser)  # type: ignore[arg-type]
     model = Seq2Seq(config)
-    made = make_optimiser(model, options)
+    if optimiser == "sgd":
+        make_embeddings_sparse(model)
+    made = make_optimiser(model.parameters(), options, sparse=optimiser == "sgd")
     model.logits(model(*random_batch(2, 3, 4), 2)).sum().backward()
     made.step()
     estimate = training_memory(config, options, BatchShape(2, 4, 4), low_precision=False)
