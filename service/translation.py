@@ -115,7 +115,6 @@ class Translating:
             source: Desk(partial(self._decoded, source), self._options, protection, language=source)
             for source in self._routes
         }
-        html = request.format == "html"
         self._documents: list[str | Document | None] = [
             None
             if source == request.target
