@@ -10,17 +10,12 @@ from flask_cors import CORS
 
 from service import authentication, limits, observation, state
 from service.admission import REFUSED, Admission
-from service.batching import (
-    ClientGoneError,
-    DrainingError,
-    QueueFullError,
-    TooMuchWorkError,
-    TranslationFailedError,
-)
+from service.batching import DrainingError, QueueFullError, TranslationFailedError
+from service.jobs import ClientGoneError, TooMuchWorkError
 from service.models import LoadError, Offer
 from service.problems import Problem, problem_response, register_problems, unavailable
 from service.proxies import TrustedProxies
-from service.routes import deepl, documentation, languages, operations, pages, translate
+from service.routes import deepl, documentation, files, languages, operations, pages, translate
 from service.settings import Settings
 from translator.ticket import DeadlineError
 
@@ -52,7 +47,7 @@ def create_app(settings: Settings, find: Callable[[], list[Offer]]) -> Flask:
             max_age=600,
         )
     limits.register(app, settings)
-    for module in (translate, deepl, languages, operations, pages, documentation):
+    for module in (translate, deepl, files, languages, operations, pages, documentation):
         app.register_blueprint(module.blueprint)
     register_problems(app)
     for exception, problem in (

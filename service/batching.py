@@ -13,12 +13,12 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import structlog
 
 from service.decoder import Decoder, TextTranslator
-from service.jobs import Amount, Job, Sentence
+from service.jobs import Amount, Client, ClientGoneError, Job, Sentence, TooMuchWorkError, check_work
 from service.metrics import PairMetrics
 from translator.config import SearchOptions
 from translator.texts import Draft
@@ -38,14 +38,6 @@ class DrainingError(Exception):
     """The service is shutting down and takes in nothing new."""
 
 
-class TooMuchWorkError(Exception):
-    """A single request asks for more than any may; the message is for its sender."""
-
-
-class ClientGoneError(Exception):
-    """Nobody waits for the answer any more."""
-
-
 class TranslationFailedError(Exception):
     """The translator raised an error for a text of this request."""
 
@@ -62,17 +54,17 @@ class Batcher:
         batch_rows: int,
         work_per_request: int,
         metrics: PairMetrics,
-        wanted: Callable[[], bool] = lambda: True,
+        client: Client,
     ) -> None:
         """`bounds` are those of the queue. A request may have `work_per_request` source tokens, each counted as often
-        as its beam is wide. `wanted` says in a request's thread whether its client still waits. The decoder is the
-        batcher's from here on, and closed by it.
+        as its beam is wide. `client` is asked in a request's thread about that request. The decoder is the batcher's
+        from here on, and closed by it.
         """
         self._translator = translator
         self._decoder = decoder
         self._bounds = bounds
         self._work_per_request = work_per_request
-        self._wanted = wanted
+        self._client = client
         # The decoder lets sentences in when a quarter of its rows is free; it needs no more than those at hand.
         self._decoder_rows = batch_rows * 5 // 4
         self._metrics = metrics
@@ -140,6 +132,8 @@ class Batcher:
         """Every sentence of the texts, in order, as soon as it is translated: which text it is of, its text's draft and
         its translation. Raises as `translate` does.
         """
+        if not texts:
+            return
         with self._taken_in(texts, options, seconds) as (job, drafts):
             for number, draft in enumerate(drafts):
                 for part in draft.parts():
@@ -182,13 +176,13 @@ class Batcher:
         while not job.decoded.wait(min(_LOOK_SECONDS, max(0.0, job.deadline - time.monotonic()))):
             if time.monotonic() >= job.deadline:
                 raise DeadlineError
-            if not self._wanted():
+            if not self._client.waits():
                 raise ClientGoneError
-        if job.error is not None:
+        if job.error is not None and job.awaited:
             raise job.error
 
     def drain(self) -> None:
-        """Take in nothing new from now on; what was taken in is still translated."""
+        """Take in no new requests; those that were taken in are finished, in as many calls as they need."""
         with self._lock:
             self._draining = True
 
@@ -203,13 +197,14 @@ class Batcher:
     def _take_in(self, job: Job) -> None:
         """Keep a place in the queue; before anything is done with the texts, because that costs time."""
         with self._lock:
-            if self._draining:
+            if self._stopping or (self._draining and not self._client.accepted()):
                 raise DrainingError
             waiting = self._waiting.plus(job.waits)
             if waiting.texts > self._bounds.texts or waiting.characters > self._bounds.characters:
                 raise QueueFullError
             self._requests += 1
             self._waiting = waiting
+        self._client.accept()
         self._metrics.texts.inc(job.waits.texts)
         self._metrics.characters.inc(job.waits.characters)
 
@@ -222,7 +217,7 @@ class Batcher:
             known.update(draft.sentences)
             sentences += [Sentence(*pair) for pair in new[:-1]]
             sentences += [Sentence(*pair, 1, len(text)) for pair in new[-1:]]
-        self._check_work(sentences)
+        check_work(sentences, self._work_per_request)
         waits = Amount.sum(sentence.amount for sentence in sentences)
         with self._lock:
             others = self._waiting.minus(job.waits)
@@ -238,14 +233,6 @@ class Batcher:
             job.waiting.extend(sentences)
             self._jobs.append(job)
         self._decoder.wake()
-
-    def _check_work(self, sentences: Sequence[Sentence]) -> None:
-        work = sum(sentence.tokens * sentence.query.rows for sentence in sentences)
-        if work > self._work_per_request:
-            raise TooMuchWorkError(
-                f"The source tokens, each counted as often as the beam is wide, are {work:,}; at most "
-                f"{self._work_per_request:,} are allowed. Send less text, or ask for a narrower beam."
-            )
 
     def _run(self) -> None:
         with contextlib.closing(self._decoder):

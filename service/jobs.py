@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from translator.search import Hypothesis, Query
 from translator.ticket import Ticket
+
+
+class TooMuchWorkError(Exception):
+    """A single request asks for more than any may; the message is for its sender."""
+
+
+class ClientGoneError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Client:
+    """Who waits for the answer to the request that a thread works for. This one has accepted nothing and waits."""
+
+    def waits(self) -> bool:
+        """Whether it is still connected, as far as one can see."""
+        return True
+
+    def accepted(self) -> bool:
+        """Whether some of the request was taken in already, so that the rest is not to be refused."""
+        return False
+
+    def accept(self) -> None:
+        """Some of the request is taken in."""
 
 
 class Amount(NamedTuple):
@@ -66,3 +89,13 @@ class Job:
     awaited: set[str] = field(default_factory=set)  # the sentences without which its thread cannot go on
     decoded: threading.Event = field(default_factory=threading.Event)  # there is none of these left, or an error
     error: Exception | None = None
+
+
+def check_work(sentences: Sequence[Sentence], most: int) -> None:
+    """Raises `TooMuchWorkError` where their tokens, each counted as often as the beam is wide, are more than `most`."""
+    work = sum(sentence.tokens * sentence.query.rows for sentence in sentences)
+    if work > most:
+        raise TooMuchWorkError(
+            f"The source tokens, each counted as often as the beam is wide, are {work:,}; at most {most:,} are "
+            "allowed. Send less text, or ask for a narrower beam."
+        )

@@ -17,6 +17,7 @@ import structlog
 from service.batching import Batcher
 from service.canaries import Canary, CanaryError, checked_canaries
 from service.decoder import Decoder, TextTranslator, card_identity
+from service.jobs import Client
 from service.languages import Languages
 from service.metrics import Metrics
 from service.processes import resident_bytes
@@ -113,13 +114,13 @@ class Models:
         metrics: Metrics,
         find: Callable[[], list[Offer]],
         *,
-        wanted: Callable[[], bool] = lambda: True,
+        client: Client | None = None,
     ) -> None:
         """Load all models that `find` finds. Raises `LoadError`; nothing stays loaded then."""
         self._settings = settings
         self._metrics = metrics
         self._find = find
-        self._wanted = wanted
+        self._client = client or Client()
         self._changing = threading.Lock()
         self._draining = False
         self._previous: Generation | None = None
@@ -251,7 +252,7 @@ class Models:
             batch_rows=settings.batch_rows,
             work_per_request=settings.work_per_request,
             metrics=self._metrics.pair("-".join(offer.pair)),
-            wanted=self._wanted,
+            client=self._client,
         )
         return Model(offer, decoder.describe(), batcher)
 

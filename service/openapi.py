@@ -74,6 +74,14 @@ OPERATIONS = (
         answers.FrontendSettings,
     ),
     Operation(
+        "/translate_file", "post", "translateFile", "Translate a file.", answers.FileAnswer,
+        request=schemas.FileRequest, encodings=("multipart/form-data",), problems=(*_WORK, 403),
+    ),
+    Operation(
+        "/download_file/{name}", "get", "downloadFile", "A translated file, for 15 minutes.",
+        "application/octet-stream", problems=(404,),
+    ),
+    Operation(
         "/v2/translate", "post", "translateAsDeepL", "Translate texts.", answers.DeepLAnswer, tag="DeepL",
         request=schemas.DeepLRequest, problems=(*_WORK, 403),
     ),
@@ -134,7 +142,7 @@ def document(settings: Settings, card: Card, version: str) -> dict[str, Any]:
         "info": {
             "title": "seq2seq-translator",
             "version": version,
-            "summary": f"Translates {card.source_language} into {card.target_language}, in LibreTranslate's manner.",
+            "summary": f"Translates {card.source_language} into {card.target_language}, as LibreTranslate does.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],

@@ -208,6 +208,15 @@ class Settings(BaseSettings):
         return "\n".join(lines)
 
 
+def settings_table() -> str:
+    """Every setting as a row of a Markdown table, for the README."""
+    rows = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "none" if field.default == "" else field.default
+        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows)
+
+
 def _items(value: str) -> list[str]:
     return [item.strip() for item in value.split(",") if item.strip()]
 

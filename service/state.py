@@ -12,6 +12,7 @@ from pathlib import Path
 
 from flask import Flask, current_app, g, has_request_context, request
 
+from service.jobs import Client
 from service.keys import KeyRing
 from service.languages import Languages
 from service.metrics import Metrics
@@ -47,7 +48,7 @@ class Service:
         tracing = Tracing()
         keys = KeyRing(Path(settings.api_keys) if settings.api_keys else None)
         metrics = Metrics()
-        return cls(settings, Models(settings, metrics, find, wanted=client_waits), metrics, tracing, keys)
+        return cls(settings, Models(settings, metrics, find, client=_RequestClient()), metrics, tracing, keys)
 
     @property
     def card(self) -> Card:
@@ -124,14 +125,23 @@ def seconds_left() -> float:
     return max(0.0, started + allowed - time.monotonic())
 
 
-def client_waits() -> bool:
-    """Whether the client that this thread works for is still connected, as far as one can see."""
-    connection = request.environ.get("gunicorn.socket") if has_request_context() else None
-    if connection is None:
-        return True
-    try:
-        return bool(connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-    except BlockingIOError:  # nothing to read: it waits
-        return True
-    except OSError:
-        return False
+class _RequestClient(Client):
+    """The client of the request that Flask handles in this thread, if it handles one."""
+
+    def waits(self) -> bool:
+        connection = request.environ.get("gunicorn.socket") if has_request_context() else None
+        if connection is None:
+            return True
+        try:
+            return bool(connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:  # nothing to read: it waits
+            return True
+        except OSError:
+            return False
+
+    def accepted(self) -> bool:
+        return has_request_context() and bool(g.get("accepted"))
+
+    def accept(self) -> None:
+        if has_request_context():
+            g.accepted = True

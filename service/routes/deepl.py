@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
 from service.languages import language_name
 from service.problems import bad_request
+from service.routes.translate import begin_work
 from service.schemas import DeepLRequest, read_request
-from service.state import seconds_left, service
-from service.translation import translate
+from service.state import service
 
 blueprint = Blueprint("deepl", __name__)
 
 
 @blueprint.post("/v2/translate")
 def post_translate() -> Response:
-    shared = service()
     asked = read_request(DeepLRequest, request).as_translation()
-    asked.check_limits(shared.settings)
-    g.measures = {"texts": len(asked.texts), "characters": sum(map(len, asked.texts))}
-    answer = translate(
-        asked,
-        route=shared.route,
-        languages=shared.languages,
-        most_pieces=shared.settings.queue_texts,
-        seconds_left=seconds_left,
-    )
+    answer = begin_work(asked).answer()
     guesses = answer.get("detectedLanguage") or [{"language": asked.source}] * len(asked.texts)
     return jsonify(
         {
@@ -47,5 +38,9 @@ def get_languages() -> Response:
     if kind not in ("source", "target"):
         raise bad_request("type must be 'source' or 'target'.")
     languages = service().languages
-    code = languages.source if kind == "source" else languages.target
-    return jsonify([{"language": code.upper(), "name": language_name(code), "supports_formality": False}])
+    codes = list(languages.targets)
+    if kind == "target":
+        codes = list(dict.fromkeys(target for targets in languages.targets.values() for target in targets))
+    return jsonify(
+        [{"language": code.upper(), "name": language_name(code), "supports_formality": False} for code in codes]
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, request
 
+from service.files import KINDS
 from service.languages import AUTO, language_name
 from service.schemas import DetectRequest, read_request
 from service.state import service
@@ -54,8 +55,8 @@ def get_frontend_settings() -> Response:
             "apiKeys": service().keys.needed,
             "keyRequired": service().keys.needed,
             "suggestions": False,
-            "filesTranslation": False,
-            "supportedFilesFormat": [],
+            "filesTranslation": True,
+            "supportedFilesFormat": list(KINDS),
             "language": {
                 "source": {"code": AUTO, "name": "Auto Detect"},
                 "target": {"code": languages.target, "name": language_name(languages.target)},

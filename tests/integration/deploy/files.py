@@ -81,7 +81,7 @@ def settings_in(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
 def gunicorn_grace(settings: Settings) -> float:
     """Seconds that gunicorn gives its workers to answer what they have."""
     with socket.socket() as unused:
-        server = Server(settings, unused, Path("model"))
+        server = Server(settings, unused)
         with socket.socket(fileno=server._descriptor):
             return float(server.cfg.graceful_timeout)
 

@@ -11,15 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batching import (
-    Batcher,
-    ClientGoneError,
-    DrainingError,
-    QueueFullError,
-    TooMuchWorkError,
-    TranslationFailedError,
-)
-from service.jobs import Amount
+from service.batching import Batcher, DrainingError, QueueFullError, TranslationFailedError
+from service.jobs import Amount, Client, ClientGoneError, TooMuchWorkError
 from service.metrics import Metrics
 from tests.unit.service.capitals import PATIENCE, CapitalsTranslator, NearDecoder
 from translator.config import SearchOptions
@@ -41,14 +34,20 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def make_batcher(translator: Any) -> Iterator[Callable[..., Batcher]]:
     batchers: list[Batcher] = []
 
-    def make(*, wanted: Callable[[], bool] = lambda: True, **bounds: int) -> Batcher:
+    def make(*, client: Client | None = None, **bounds: int) -> Batcher:
         rows, work = bounds.pop("batch_rows", 512), bounds.pop("work_per_request", 10_000)
         most = Amount(**{"texts": 200, "characters": 10_000, "sentences": 200, "tokens": 1_000, **bounds})
         decoder = NearDecoder(translator.engine, rows=rows)
         metrics = Metrics().pair("en-fr")
         batchers.append(
             Batcher(
-                translator, decoder, bounds=most, batch_rows=rows, work_per_request=work, metrics=metrics, wanted=wanted
+                translator,
+                decoder,
+                bounds=most,
+                batch_rows=rows,
+                work_per_request=work,
+                metrics=metrics,
+                client=client or Client(),
             )
         )
         return batchers[-1]
@@ -431,6 +430,7 @@ def test_every_request_gets_its_own_answers_in_order(requests: list[tuple[list[s
         batch_rows=batch_rows,
         work_per_request=10_000,
         metrics=Metrics().pair("en-fr"),
+        client=Client(),
     )
     with ThreadPoolExecutor(len(requests) or 1) as pool:
         futures = [
@@ -521,14 +521,15 @@ def test_what_nobody_waits_for_any_more_leaves_the_batch(
     gone = threading.Event()
     leaver: list[int] = []
 
-    def wanted() -> bool:
-        return not (gone.is_set() and threading.get_ident() in leaver)
+    class Leaver(Client):
+        def waits(self) -> bool:
+            return not (gone.is_set() and threading.get_ident() in leaver)
 
     def leave() -> list[Translation]:
         leaver.append(threading.get_ident())
         return batcher.translate(["left", "behind"], OPTIONS, seconds=PATIENCE)
 
-    batcher = make_batcher(wanted=wanted)
+    batcher = make_batcher(client=Leaver())
     translator.may_go_on.clear()
     left = pool.submit(leave)
     assert translator.entered.acquire(timeout=PATIENCE)
@@ -554,3 +555,26 @@ def test_amounts_add_up(values: list[tuple[int, ...]], most: tuple[int, ...]) ->
     for amount in amounts:
         assert total.minus(amount).plus(amount) == total
     assert (total.share_of(Amount(*most)) <= 1) is all(one <= two for one, two in zip(total, most, strict=True))
+
+
+def test_while_it_drains_what_was_accepted_may_come_back_for_more(
+    make_batcher: Callable[..., Batcher], translator: Any
+) -> None:
+    class Returning(Client):
+        taken = 0
+
+        def accepted(self) -> bool:
+            return self.taken > 0
+
+        def accept(self) -> None:
+            self.taken += 1
+
+    client = Returning()
+    batcher = make_batcher(client=client)
+    batcher.translate(["first"], OPTIONS, seconds=PATIENCE)
+    assert client.taken == 1
+    batcher.drain()
+    assert texts_of(batcher.translate(["second"], OPTIONS, seconds=PATIENCE)) == ["SECOND"]
+    client.taken = 0
+    with pytest.raises(DrainingError):
+        batcher.translate(["new"], OPTIONS, seconds=PATIENCE)

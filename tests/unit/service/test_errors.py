@@ -166,8 +166,8 @@ def test_a_guessed_source_does_not_excuse_an_unknown_target(client: FlaskClient)
 def test_html_in_too_many_pieces(make_client: Any, translator: Any) -> None:
     client = make_client(queue_texts=3, texts_per_request=3)
     ask = {**GOOD, "format": "html"}
-    assert client.post("/translate", json={**ask, "q": "<b>a<b>b<b>c"}).status_code == 200
-    assert "4 separate pieces" in assert_problem(client.post("/translate", json={**ask, "q": "a<b>a<b>b<b>c"}), 400)
+    assert client.post("/translate", json={**ask, "q": "<p>a<p>b<p>c"}).status_code == 200
+    assert "4 separate pieces" in assert_problem(client.post("/translate", json={**ask, "q": "a<p>d<p>b<p>c"}), 400)
     assert len(translator.calls) == 1
 
 
@@ -241,7 +241,7 @@ def test_an_error_that_nobody_foresaw(client: FlaskClient, monkeypatch: pytest.M
     def surprise(*_: object, **__: object) -> None:
         raise KeyError("the user's text")
 
-    monkeypatch.setattr("service.routes.translate.translate", surprise)
+    monkeypatch.setattr("service.routes.translate.Translating", surprise)
     with structlog.testing.capture_logs() as logs:
         error = assert_problem(client.post("/translate", json=GOOD), 500)
     assert "user" not in error + str(logs)
