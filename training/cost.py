@@ -18,6 +18,7 @@ the encoder's first hidden state, which is zero.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -87,8 +88,9 @@ def parameters_by_part(config: ModelConfig) -> dict[str, int]:
     return {name: count for name, count in parts.items() if count}
 
 
+@lru_cache(maxsize=8)
 def _network(config: ModelConfig) -> Seq2Seq:
-    """The network without its numbers."""
+    """The network without its numbers; kept, because it is asked for at every batch of a corpus."""
     with torch.device("meta"):
         return Seq2Seq(config)
 

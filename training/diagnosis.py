@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from training.prepared import Prepared
 from training.recipe import Recipe
 
-# A loss that is so many times that of guessing is not on its way down.
-_WORSE_THAN_GUESSING = 1.5
+# A loss that is so many times that of guessing, or of the start, is not on its way down.
+_FAR_WORSE = 1.5
+# A run may start with a loss of up to so many times that of guessing.
+_HIGHEST_START = 5.0
 _LONGEST_TEXT = 300
 
 
@@ -38,15 +40,18 @@ class Evidence:
 
 
 def has_diverged(losses: Sequence[float], vocabulary_size: int) -> bool:
-    """Whether the newest of `losses`, in nats a target token, is no number, or the two newest are far worse than the
-    first one and than that of guessing every word alike, ln(vocabulary_size).
+    """Whether the newest of `losses`, in nats a target token, is no number, or the two newest are far too high.
+
+    That is, far worse than guessing every word alike, ln(vocabulary_size), and than the first one, which large initial
+    weights may put above that; but only so far above it that a run which diverges at once is still found out.
     """
     if not losses:
         return False
     if not math.isfinite(losses[-1]):
         return True
-    bound = _WORSE_THAN_GUESSING * max(math.log(vocabulary_size), losses[0])
-    return len(losses) > 2 and min(losses[-2:]) > bound
+    guessing = math.log(vocabulary_size)
+    bound = _FAR_WORSE * max(guessing, min(losses[0], _HIGHEST_START * guessing))
+    return len(losses) >= 2 and min(losses[-2:]) > bound
 
 
 def diagnose(evidence: Evidence, recipe: Recipe, prepared: Prepared) -> str:

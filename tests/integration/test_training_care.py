@@ -144,6 +144,43 @@ def test_on_a_terminal_there_is_a_live_table(folder: Path) -> None:
     assert re.search(r"training ━+ 58/58", shown)
 
 
+def test_a_run_keeps_its_last_models_and_writes_for_tensorboard(folder: Path) -> None:
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    settings = (
+        *("optimisation.epochs=1.5", "output.directory=runs/kept", "evaluation.every_epochs=0.5"),
+        *("evaluation.bleu_sentences=2", "evaluation.length_penalties=[0.0]"),
+        *("output.keep_models=2", "output.tensorboard=true"),
+    )
+    flags = [part for setting in settings for part in ("--set", setting)]
+    result = run(folder, "train", "smoke", "--prepared", "prepared/smoke", *flags)
+    assert result.returncode == 0, result.stderr
+    run_folder = folder / "runs" / "kept"
+    entries = [json.loads(line) for line in (run_folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    measured = [entry["update"] for entry in entries if entry["event"] == "validation"]
+    assert len(measured) >= 3
+    kept = sorted(int(path.name) for path in (run_folder / "models").iterdir())
+    assert kept == measured[-2:]
+    events = accumulators.EventAccumulator(str(run_folder / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("validation/bleu")] == measured
+    speeds = {"words_per_second", "flop_utilisation", "memory_bytes", "learning_rate", "gradient_norm"}
+    assert {f"train/{name}" for name in speeds} <= set(events.Tags()["scalars"])
+    result = run(folder, "average", "runs/kept", "--last", "2", "--output", "runs/mean-of-last")
+    assert result.returncode == 0, result.stderr
+    assert [record.updates for record in load_model(folder / "runs" / "mean-of-last").card.averaged] == kept
+
+
+def test_a_run_that_diverges_says_at_which_batch_and_what_to_try(folder: Path) -> None:
+    settings = ("optimisation.optimiser=sgd", "optimisation.learning_rate=1e30", "output.directory=runs/diverged")
+    flags = [part for setting in settings for part in ("--set", setting)]
+    result = run(folder, "train", "smoke", "--prepared", "prepared/smoke", *flags)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    for part in ("training went wrong", "last batch", "    source  ", "checkpoint     none yet", "learning_rate=5e+29"):
+        assert part in result.stderr
+
+
 def test_two_trained_models_have_a_mean_that_translates(folder: Path) -> None:
     for seed in (1, 2):
         settings = (

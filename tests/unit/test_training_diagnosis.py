@@ -54,6 +54,11 @@ def test_a_run_that_starts_high_and_stays_there_has_not_diverged() -> None:
     assert not has_diverged([30.0, 29.0, 28.0, 27.0], 1000)
 
 
+def test_a_run_that_diverges_at_once_is_found_out() -> None:
+    assert has_diverged([1e31, 9e30], 1000)
+    assert not has_diverged([1e31], 1000)
+
+
 def evidence(**facts: object) -> Evidence:
     known: dict[str, object] = {
         "update": 1234,
