@@ -47,11 +47,15 @@ class Corpus:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def checksums(self) -> dict[str, str]:
-        """SHA-256 of the files' bytes, read now, by their names; shards of several folders have the folder with it."""
+        """SHA-256 of the files' bytes, read now, by their names; shards of several folders have the folder with it.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
         if not self.files:
             return {}
         folder = os.path.commonpath([file.parent for file in self.files])
-        return {Path(os.path.relpath(file, folder)).as_posix(): sha256_of(file) for file in self.files}
+        return {Path(os.path.relpath(file, folder)).as_posix(): _checksum(file) for file in self.files}
 
 
 def open_corpus(recipe: Recipe) -> Corpus:
@@ -94,6 +98,13 @@ class HubPairs:
             else:
                 sources, targets = (batch[language] for language in languages)
             yield from ((source or "", target or "") for source, target in zip(sources, targets, strict=True))
+
+
+def _checksum(file: Path) -> str:
+    try:
+        return sha256_of(file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
 
 
 def _open_moses(recipe: Recipe) -> Corpus:

@@ -88,7 +88,8 @@ class Workers:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
             raise InputError(
-                "a process of the preparation was killed, perhaps for want of memory; try again with --processes 1"
+                "a process of the preparation was killed, perhaps for want of memory; "
+                "try 'python -m training prepare' with --processes 1"
             ) from error
 
 

@@ -83,6 +83,14 @@ def test_a_missing_folder_or_file_is_named(tmp_path: Path) -> None:
         open_corpus(recipe("tsv", tmp_path / "nowhere.tsv"))
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path, train_en="a\n", train_fr="A\n")
+    corpus = open_corpus(recipe("moses", tmp_path))
+    (tmp_path / "train.fr").unlink()
+    with pytest.raises(InputError, match=r"train\.fr: cannot be read: No such file"):
+        corpus.checksums()
+
+
 def test_tab_separated_pairs_with_an_attribution_column(tmp_path: Path) -> None:
     file = tmp_path / "fra.txt"
     file.write_text("Go.\tVa !\tCC-BY 2.0 #1 & #2\nHi.\tSalut !\n\n", encoding="utf-8")
