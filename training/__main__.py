@@ -1,4 +1,4 @@
-"""python -m training prepare | train | evaluate"""
+"""python -m training prepare | train | evaluate | rescore"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.console import Console
 _EXTRA = ("datasets", "jinja2", "matplotlib", "sacrebleu", "sacremoses")
 _INSTALL = "install what training needs: pip install '.[train]'"
 # Commands that live with what they do; they are imported when they are called.
-_ELSEWHERE = {"evaluate": "training.evaluation"}
+_ELSEWHERE = {"evaluate": "training.evaluation", "rescore": "training.rescoring"}
 
 
 class _Commands(click.Group):
