@@ -22,7 +22,27 @@ from training.measures import (
     worst,
 )
 
-WORDS = "the cat sat on a mat and looked at two old dogs under an apple tree near our house".split()
+WORDS = [
+    "the",
+    "cat",
+    "sat",
+    "on",
+    "a",
+    "mat",
+    "and",
+    "looked",
+    "at",
+    "two",
+    "old",
+    "dogs",
+    "under",
+    "an",
+    "apple",
+    "tree",
+    "near",
+    "our",
+    "house",
+]
 
 
 def sentences(count: int, seed: int) -> list[str]:
@@ -82,7 +102,7 @@ def test_a_system_cannot_be_told_apart_from_itself() -> None:
 
 
 def test_equal_systems_are_rarely_told_apart() -> None:
-    """Under no difference, at most about one in twenty may look significant; one-sided p-values would give one in ten."""
+    """About one in twenty may look better or worse by chance; by one-sided p-values it would be one in ten."""
     wrong = 0
     for trial in range(60):
         references = sentences(30, trial)
@@ -124,10 +144,13 @@ def test_tokenised_bleu_is_that_of_multi_bleu_perl_on_mosess_tokens() -> None:
     # Moses's tokeniser leaves a French elision to the word before it and parts punctuation.
     hypotheses = ["L'eau est bonne, merci.", "Il n'a pas 3,5 chats."]
     references = ["L'eau est froide, merci.", "Il n'a pas 3,5 chiens."]
-    tokens = ["L' eau est bonne , merci .", "Il n' a pas 3,5 chats ."], [
-        "L' eau est froide , merci .",
-        "Il n' a pas 3,5 chiens .",
-    ]
+    tokens = (
+        ["L' eau est bonne , merci .", "Il n' a pas 3,5 chats ."],
+        [
+            "L' eau est froide , merci .",
+            "Il n' a pas 3,5 chiens .",
+        ],
+    )
     expected = multi_bleu(*([text.split() for text in texts] for texts in tokens))
     value, signature = tokenised_bleu(hypotheses, references, "fr")
     assert value == pytest.approx(expected, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Test sets by name: from sacreBLEU's folder where they are there already, and one clear line where they cannot be had."""
+"""Test sets by name: out of sacreBLEU's folder where they are there, and one clear line where they cannot be had."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def evaluate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A process, because sacreBLEU looks for its folder when it is imported. No server listens on port 9."""
-    proxies = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     return subprocess.run(
         [sys.executable, "-m", "training", "evaluate", *arguments],
         env=os.environ | proxies | {"SACREBLEU": str(folder), "PYTHONPATH": str(ROOT), "COLUMNS": "120"},
@@ -52,9 +52,7 @@ def test_a_test_set_that_is_there_needs_no_network(fetched: Path, tiny_model_dir
 
 
 def test_without_a_network_it_says_what_to_do(tmp_path: Path, tiny_model_directory: Path) -> None:
-    result = evaluate(
-        tmp_path, "--model", str(tiny_model_directory), "--test-set", "wmt14", "--language-pair", "en-fr"
-    )
+    result = evaluate(tmp_path, "--model", str(tiny_model_directory), "--test-set", "wmt14", "--language-pair", "en-fr")
     assert (result.returncode, result.stdout) == (2, "")
     assert "Traceback" not in result.stderr
     for part in ("test set wmt14 cannot be fetched", "sacrebleu -t wmt14 -l en-fr", "--source and --reference"):
@@ -64,7 +62,7 @@ def test_without_a_network_it_says_what_to_do(tmp_path: Path, tiny_model_directo
 def test_what_sacrebleu_does_not_know_is_refused() -> None:
     with pytest.raises(InputError, match="no test set wmt1"):
         published_test_set("wmt1", "en-fr")
-    with pytest.raises(InputError, match="wmt14 has no language pair en-xx; it has .*en-fr"):
+    with pytest.raises(InputError, match=r"wmt14 has no language pair en-xx; it has .*en-fr"):
         published_test_set("wmt14", "en-xx")
 
 

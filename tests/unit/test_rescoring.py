@@ -131,10 +131,10 @@ def test_the_oracle_is_the_best_of_all_ways_to_choose_here() -> None:
 
 def test_a_weight_is_tuned_to_the_best_bleu_and_otherwise_even() -> None:
     good, bad = "Où est la gare ?", "Pas du tout cela"
-    # The list prefers the bad one by 1, the model the good one by 0.25: only weights above 0.8 choose it.
+    # The list prefers the bad one by 1, the model the good one by 0.3: only weights above 1 ÷ 1.3 choose it.
     lists = [[Candidate(bad, 0.0), Candidate(good, -1.0)]]
-    model = [np.array([-0.25, 0.0])]
-    assert tuned_weight(lists, model, [good]) == 0.85
+    model = [np.array([-0.3, 0.0])]
+    assert tuned_weight(lists, model, [good]) == 0.8
     assert tuned_weight(lists, model, [bad]) == 0.5
 
 
