@@ -29,7 +29,7 @@ help: ## List the commands and the variables
 	  RECIPE 'what make train trains: a shipped recipe or a TOML file ($(RECIPE))' \
 	  TRAIN_FLAGS 'further options for training, such as "--set optimisation.epochs=1"' \
 	  PYTEST_FLAGS 'further options for pytest, such as "-k search"' \
-	  BENCH_FLAGS 'further options for make bench-peers and the first half of make bench, such as "--rounds 1"' \
+	  BENCH_FLAGS 'further options for the benchmarks but bench-long, such as "--rounds 1"' \
 	  TORCH_INDEX 'another package index for PyTorch alone, such as the one of its CPU-only builds' \
 	  PYTHON 'the Python to make $(VENV) with, 3.11 or newer (found by itself)'
 
@@ -68,11 +68,18 @@ train: $(VENV)/.train ## Train RECIPE, measure it on its test set; the model is 
 .PHONY: bench
 bench: $(VENV)/.bench ## Measure decoding against the machine's limits, and the service under load, in 10 minutes
 	$(BIN)/python -m tests.benchmarks $(BENCH_FLAGS)
-	$(BIN)/python -m tests.benchmarks.service_load --rounds 1
 
 .PHONY: bench-peers
 bench-peers: $(VENV)/.dev ## Install the peers and measure against them
 	$(BIN)/python -m tests.benchmarks.peers $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(BENCH_FLAGS)
+
+.PHONY: bench-training
+bench-training: $(VENV)/.dev ## Install the peers and measure training against them, with pairs of corpora/multi30k-en-de
+	$(BIN)/python -m tests.benchmarks.training_peers $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(BENCH_FLAGS)
+
+.PHONY: bench-throughput
+bench-throughput: $(VENV)/.train ## Measure how long the paper's training would take on this GPU
+	$(BIN)/python -m tests.benchmarks.training_throughput $(BENCH_FLAGS)
 
 .PHONY: bench-long
 bench-long: $(VENV)/.dev ## Send 50,000 sentences through the service and see whether its memory stays flat
@@ -84,6 +91,12 @@ constraints: $(VENV)/.dev ## Write constraints.txt anew from what is installed i
 	  | sed -E -e 's/^(torch==[0-9.]+)\+.*/\1/' -e '/^(nvidia|cuda|triton)/d' > constraints.new
 	{ sed -n '/^#/p' constraints.txt; cat constraints.new; } > constraints.merged
 	mv constraints.merged constraints.txt && rm constraints.new
+
+.PHONY: requirements
+requirements: $(VENV)/.dev ## Write deploy/requirements anew: what constraints.txt pins, with the hash of every file
+	@$(call hashed,--extra serve pyproject.toml,serve)
+	@$(call hashed,--extra train pyproject.toml,train)
+	@printf 'hatchling\nziglang\n' | $(call hashed,-,build)
 
 .PHONY: clean
 clean: ## Remove .venv and caches; corpora, prepared and runs stay
@@ -124,10 +137,19 @@ $(VENV)/.bench: $(VENV)/.dev
 	$(INSTALL) --editable '.[bench]'
 	@touch $@
 
-# The development extras hold the two others, so that one installation is enough for `make run` and `make train` as well.
+# The development extras hold the three others, so that one installation is enough for `make run` and `make train` as well.
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt $(NATIVE)
-	$(INSTALL) --editable '.[serve,train,dev]'
+	$(INSTALL) --editable '.[serve,train,plots,dev]'
 	@touch $(VENV)/.serve $(VENV)/.train $@
+
+# PyTorch and the CUDA packages that come with it are left out, because its builds differ by platform.
+define hashed
+{ echo '# Made by `make requirements`, to be installed by pip --require-hashes --no-deps; PyTorch comes by itself.'; \
+  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint constraints.txt \
+    --no-header --no-annotate --no-emit-index-url $(1) \
+  | awk '/^[^ ]/ { kept = !/^(torch|nvidia-.*|cuda-.*|triton)==/ } kept'; } > deploy/requirements/$(2).new \
+  && mv deploy/requirements/$(2).new deploy/requirements/$(2).txt
+endef
 
 # Run a command so that Ctrl-C reaches it and nothing else. A terminal sends the signal to its whole foreground process
 # group, and make, if it is in it, ends with an error even where the command shuts down as it should. So on a terminal

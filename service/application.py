@@ -1,87 +1,82 @@
-"""The Flask application: `create_app(settings, translator, decoder)`."""
+"""The Flask application: `create_app(settings, find)`."""
 
 from __future__ import annotations
 
-import re
-import time
-import uuid
+from collections.abc import Callable
 from http import HTTPStatus
 
-import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, request
+from flask_cors import CORS
 
-from service import state
+from service import authentication, limits, observation, state
 from service.admission import REFUSED, Admission
 from service.batching import DrainingError, QueueFullError, TranslationFailedError
-from service.decoder import Decoder, TextTranslator
+from service.jobs import ClientGoneError, TooMuchWorkError
+from service.models import LoadError, Offer
 from service.problems import Problem, problem_response, register_problems, unavailable
-from service.routes import languages, operations, pages, translate
+from service.proxies import TrustedProxies
+from service.routes import deepl, documentation, files, languages, operations, pages, translate
 from service.settings import Settings
 from translator.ticket import DeadlineError
 
-log = structlog.get_logger(__name__)
-
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
-_QUIET_ENDPOINTS = frozenset(["operations.get_health", "operations.get_ready", "static"])
+_EXPOSED_HEADERS = ["X-Request-ID", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]
 
 
-def create_app(settings: Settings, translator: TextTranslator, decoder: Decoder) -> Flask:
-    """The service as a WSGI application; starts the decoder thread, to which `decoder` belongs from then on.
+def create_app(settings: Settings, find: Callable[[], list[Offer]]) -> Flask:
+    """The service as a WSGI application, with the models that `find` finds, now and at each reload.
 
-    The application's state is at `service_of(app)`; `service_of(app).batcher.stop()` ends the decoder thread.
+    The application's state is at `service_of(app)`; `service_of(app).models.stop()` ends the decoders. Raises
+    `ValueError` where a model, or another thing that settings name, cannot be used.
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = settings.body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.body_bytes
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # French is read by people, too
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    state.attach(app, state.Service.start(settings, translator, decoder))
+    state.attach(app, state.Service.start(settings, find))
 
-    app.before_request(_begin)
+    observation.register(app)
     app.before_request(_refuse_over_limit)
-    app.after_request(_finish)
-    for module in (translate, languages, operations, pages):
+    authentication.register(app)
+    if settings.allowed_origins:
+        CORS(
+            app,
+            origins=settings.allowed_origins,
+            send_wildcard="*" in settings.allowed_origins,
+            expose_headers=_EXPOSED_HEADERS,
+            max_age=600,
+        )
+    limits.register(app, settings)
+    for module in (translate, deepl, files, languages, operations, pages, documentation):
         app.register_blueprint(module.blueprint)
     register_problems(app)
     for exception, problem in (
-        (QueueFullError, unavailable("Too much is waiting for translation; try again in a moment.")),
-        (DrainingError, unavailable("The service is shutting down; try again in a moment.")),
+        (
+            QueueFullError,
+            unavailable("Too much is waiting for translation; try again in a moment.", "queue_full"),
+        ),
+        (DrainingError, unavailable("The service is shutting down; try again in a moment.", "draining")),
         (
             DeadlineError,
             Problem(HTTPStatus.GATEWAY_TIMEOUT, "The translation was not finished in time; send less text at once."),
         ),
+        (ClientGoneError, Problem(HTTPStatus.REQUEST_TIMEOUT, "Nobody waits for the answer.", reason="client_gone")),
         (TranslationFailedError, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The translator failed on this text.")),
     ):
         app.register_error_handler(exception, lambda _, problem=problem: problem_response(problem))
+    if settings.proxy_networks:
+        app.wsgi_app = TrustedProxies(app.wsgi_app, settings.proxy_networks)  # type: ignore[method-assign]
+    app.register_error_handler(
+        LoadError, lambda error: problem_response(Problem(HTTPStatus.CONFLICT, str(error), reason="reload"))
+    )
+    app.register_error_handler(
+        TooMuchWorkError,
+        lambda error: problem_response(Problem(HTTPStatus.BAD_REQUEST, str(error), reason="too_much_work")),
+    )
     app.wsgi_app = Admission(app.wsgi_app, settings.concurrent_requests)  # type: ignore[method-assign]
     return app
 
 
-def _begin() -> None:
-    g.started = time.monotonic()
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id)
-
-
 def _refuse_over_limit() -> None:
     if REFUSED in request.environ:
-        raise unavailable("Too many requests at once; try again in a moment.")
-
-
-def _finish(response: Response) -> Response:
-    response.headers["X-Request-ID"] = g.request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    # The query string is left out on purpose: it may hold the text.
-    report = log.debug if request.endpoint in _QUIET_ENDPOINTS else log.info
-    report(
-        "request",
-        method=request.method,
-        route=request.url_rule.rule if request.url_rule else None,
-        status=response.status_code,
-        milliseconds=round(1000 * (time.monotonic() - g.started), 1),
-        **g.get("measures", {}),
-    )
-    return response
+        raise unavailable("Too many requests at once; try again in a moment.", "too_many_requests")

@@ -3,8 +3,8 @@
 A request thread divides its texts into sentences, waits in `Batcher.translate` while the decoder thread finds their
 translations, and puts these together. The decoder thread keeps one batch running: sentences of all requests, whatever
 their search options, join it and leave it at any step. It takes one sentence of each request in turn, so that a long
-request neither blocks a short one nor waits for ever. The queue is bounded in texts and in characters, every request
-has a deadline, and a request that fails fails alone.
+request neither blocks a short one nor waits for ever. The queue is bounded in texts, characters, sentences and tokens,
+every request has a deadline, and a request that fails fails alone.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 import structlog
 
 from service.decoder import Decoder, TextTranslator
+from service.jobs import Amount, Client, ClientGoneError, Job, Sentence, TooMuchWorkError, check_work
+from service.metrics import PairMetrics
 from translator.config import SearchOptions
-from translator.search import Hypothesis, Query
 from translator.texts import Draft
 from translator.ticket import DeadlineError, DecodingError, Ticket
 from translator.translation import Translation
 
 log = structlog.get_logger(__name__)
 
+_LOOK_SECONDS = 0.5  # how often it is looked whether the client still waits
+
 
 class QueueFullError(Exception):
-    """More texts or characters wait than are allowed."""
+    """More waits than is allowed."""
 
 
 class DrainingError(Exception):
@@ -40,30 +42,6 @@ class TranslationFailedError(Exception):
     """The translator raised an error for a text of this request."""
 
 
-@dataclass(frozen=True)
-class _Sentence:
-    """A sentence that waits; where it is the last of its text, that text of so many characters waits no more."""
-
-    text: str
-    query: Query
-    texts: int = 0
-    characters: int = 0
-
-
-@dataclass(eq=False)
-class _Job:
-    """One request on its way through the decoder. All fields are guarded by the batcher's lock."""
-
-    deadline: float  # by time.monotonic
-    texts: int  # that count as waiting, and their characters
-    characters: int
-    waiting: deque[_Sentence] = field(default_factory=deque)  # distinct, and not yet handed to the decoder
-    tickets: set[Ticket] = field(default_factory=set)  # in the decoder
-    found: dict[str, list[Hypothesis]] = field(default_factory=dict)
-    decoded: threading.Event = field(default_factory=threading.Event)
-    error: Exception | None = None
-
-
 class Batcher:
     """Owns the decoder thread. Every public method may be called from any thread."""
 
@@ -72,23 +50,30 @@ class Batcher:
         translator: TextTranslator,
         decoder: Decoder,
         *,
-        queue_texts: int,
-        queue_characters: int,
+        bounds: Amount,
         batch_rows: int,
+        work_per_request: int,
+        metrics: PairMetrics,
+        client: Client,
     ) -> None:
-        """The decoder is the batcher's from here on, and closed by it."""
+        """`bounds` are those of the queue. A request may have `work_per_request` source tokens, each counted as often
+        as its beam is wide. `client` is asked in a request's thread about that request. The decoder is the batcher's
+        from here on, and closed by it.
+        """
         self._translator = translator
         self._decoder = decoder
-        self._queue_texts = queue_texts
-        self._queue_characters = queue_characters
+        self._bounds = bounds
+        self._work_per_request = work_per_request
+        self._client = client
         # The decoder lets sentences in when a quarter of its rows is free; it needs no more than those at hand.
         self._decoder_rows = batch_rows * 5 // 4
+        self._metrics = metrics
+        metrics.batch_rows_limit.set(batch_rows)
         self._lock = threading.Lock()
         self._requests = 0
-        self._jobs: deque[_Job] = deque()  # those with sentences that wait
-        self._waiting_texts = 0
-        self._waiting_characters = 0
-        self._owners: dict[Ticket, tuple[_Job, str]] = {}  # of the sentences in the decoder
+        self._jobs: deque[Job] = deque()  # those with sentences that wait
+        self._waiting = Amount()
+        self._owners: dict[Ticket, tuple[Job, str]] = {}  # of the sentences in the decoder
         self._rows = 0  # that these may come to need
         self._draining = False
         self._stopping = False
@@ -112,34 +97,61 @@ class Batcher:
         return self._draining
 
     @property
+    def decoder_pid(self) -> int:
+        return self._decoder.pid
+
+    @property
     def load(self) -> float:
         """How full the queue is: 0 empty, 1 full."""
         with self._lock:
-            return max(self._waiting_texts / self._queue_texts, self._waiting_characters / self._queue_characters)
+            return min(1.0, self._waiting.share_of(self._bounds))
+
+    def observe(self) -> None:
+        """Bring those metrics up to date that say how things are now."""
+        self._metrics.observe(self._waiting, self.load, self._decoder.work)
 
     def translate(self, texts: Sequence[str], options: SearchOptions, *, seconds: float) -> list[Translation]:
         """The translations of `texts`, in order; waits for them for at most `seconds`.
 
         Raises:
-            QueueFullError, DrainingError: nothing was taken in.
-            DeadlineError: time is up. What is not yet decoded of this request is dropped.
+            QueueFullError, DrainingError, TooMuchWorkError: nothing was taken in.
+            DeadlineError, ClientGoneError: time is up, or nobody waits. What is not yet decoded of this request is
+                dropped.
             TranslationFailedError: the translator failed on one of these texts; its own error is the cause.
         """
         if not texts:
             return []
+        with self._taken_in(texts, options, seconds) as (job, drafts):
+            self._await(job, [sentence for draft in drafts for sentence in draft.sentences])
+            found = job.found
+            return [self._translator.finish(draft, [found[text] for text in draft.sentences]) for draft in drafts]
+
+    def stream(
+        self, texts: Sequence[str], options: SearchOptions, *, seconds: float
+    ) -> Iterator[tuple[int, Draft, Translation]]:
+        """Every sentence of the texts, in order, as soon as it is translated: which text it is of, its text's draft and
+        its translation. Raises as `translate` does.
+        """
+        if not texts:
+            return
+        with self._taken_in(texts, options, seconds) as (job, drafts):
+            for number, draft in enumerate(drafts):
+                for part in draft.parts():
+                    self._await(job, part.sentences)
+                    yield number, draft, self._translator.finish(part, [job.found[part.sentences[0]]])
+
+    @contextlib.contextmanager
+    def _taken_in(
+        self, texts: Sequence[str], options: SearchOptions, seconds: float
+    ) -> Iterator[tuple[Job, list[Draft]]]:
         characters = sum(map(len, texts))
-        job = _Job(time.monotonic() + seconds, len(texts), characters)
+        job = Job(time.monotonic() + seconds, Amount(len(texts), characters))
         self._take_in(job)
         try:
             drafts = [self._translator.draft(text, options) for text in texts]
             self._queue(job, texts, drafts)
-            if not job.decoded.wait(max(0.0, job.deadline - time.monotonic())):
-                raise DeadlineError
-            if job.error is not None:
-                raise job.error
-            found = job.found
-            return [self._translator.finish(draft, [found[text] for text in draft.sentences]) for draft in drafts]
-        except DeadlineError:
+            yield job, drafts
+        except (DeadlineError, ClientGoneError, QueueFullError, TooMuchWorkError):
             raise
         except Exception as error:
             # The message may quote the user's text.
@@ -154,8 +166,23 @@ class Batcher:
             if self._stopping:
                 self._decoder.wake()
 
+    def _await(self, job: Job, sentences: Sequence[str]) -> None:
+        with self._lock:
+            job.awaited = set(sentences).difference(job.found)
+            if job.awaited and job.error is None:
+                job.decoded.clear()
+            else:
+                job.decoded.set()
+        while not job.decoded.wait(min(_LOOK_SECONDS, max(0.0, job.deadline - time.monotonic()))):
+            if time.monotonic() >= job.deadline:
+                raise DeadlineError
+            if not self._client.waits():
+                raise ClientGoneError
+        if job.error is not None and job.awaited:
+            raise job.error
+
     def drain(self) -> None:
-        """Take in nothing new from now on; what was taken in is still translated."""
+        """Take in no new requests; those that were taken in are finished, in as many calls as they need."""
         with self._lock:
             self._draining = True
 
@@ -167,38 +194,42 @@ class Batcher:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def _take_in(self, job: _Job) -> None:
+    def _take_in(self, job: Job) -> None:
         """Keep a place in the queue; before anything is done with the texts, because that costs time."""
         with self._lock:
-            if self._draining:
+            if self._stopping or (self._draining and not self._client.accepted()):
                 raise DrainingError
-            if (
-                self._waiting_texts + job.texts > self._queue_texts
-                or self._waiting_characters + job.characters > self._queue_characters
-            ):
+            waiting = self._waiting.plus(job.waits)
+            if waiting.texts > self._bounds.texts or waiting.characters > self._bounds.characters:
                 raise QueueFullError
             self._requests += 1
-            self._waiting_texts += job.texts
-            self._waiting_characters += job.characters
+            self._waiting = waiting
+        self._client.accept()
+        self._metrics.texts.inc(job.waits.texts)
+        self._metrics.characters.inc(job.waits.characters)
 
-    def _queue(self, job: _Job, texts: Sequence[str], drafts: Sequence[Draft]) -> None:
+    def _queue(self, job: Job, texts: Sequence[str], drafts: Sequence[Draft]) -> None:
         """Let the sentences wait for the decoder, each once. A text leaves the queue with its last sentence."""
-        sentences: list[_Sentence] = []
+        sentences: list[Sentence] = []
         known: set[str] = set()
         for text, draft in zip(texts, drafts, strict=True):
             new = [pair for pair in zip(draft.sentences, draft.queries, strict=True) if pair[0] not in known]
             known.update(draft.sentences)
-            sentences += [_Sentence(*pair) for pair in new[:-1]]
-            sentences += [_Sentence(*pair, 1, len(text)) for pair in new[-1:]]
+            sentences += [Sentence(*pair) for pair in new[:-1]]
+            sentences += [Sentence(*pair, 1, len(text)) for pair in new[-1:]]
+        check_work(sentences, self._work_per_request)
+        waits = Amount.sum(sentence.amount for sentence in sentences)
         with self._lock:
-            texts_left = sum(one.texts for one in sentences)
-            characters_left = sum(one.characters for one in sentences)
-            self._release(job, job.texts - texts_left, job.characters - characters_left)
+            others = self._waiting.minus(job.waits)
+            # What a single request may have at most is always taken in where nothing else waits.
+            if others.sentences and others.plus(waits).share_of(self._bounds) > 1:
+                raise QueueFullError
+            self._waiting, job.waits = others.plus(waits), waits
             if not sentences:
-                job.decoded.set()
                 return
             if self._lost is not None:
                 raise self._lost
+            job.begun = time.monotonic()
             job.waiting.extend(sentences)
             self._jobs.append(job)
         self._decoder.wake()
@@ -214,6 +245,7 @@ class Batcher:
             if not self._feed():
                 return False
             self._deliver(self._decoder.step())
+            self._metrics.count_work(self._decoder.work)
         except Exception as error:
             log.error("decoder failed", exception_type=type(error).__name__)
             return self._begin_anew(error)
@@ -229,15 +261,19 @@ class Batcher:
                 sentence = job.waiting.popleft()
                 if job.waiting:
                     self._jobs.append(job)
+                if job.begun:
+                    self._metrics.queue_seconds.observe(time.monotonic() - job.begun)
+                    job.begun = 0.0
                 ticket = self._decoder.submit(sentence.query, deadline=job.deadline)
                 job.tickets.add(ticket)
                 self._owners[ticket] = job, sentence.text
                 self._rows += sentence.query.rows
-                self._release(job, sentence.texts, sentence.characters)
+                self._release(job, sentence.amount)
         return True
 
     def _deliver(self, tickets: Sequence[Ticket]) -> None:
         """Give the requests what was found for them."""
+        self._metrics.count_sentences(tickets)
         with self._lock:
             for ticket in tickets:
                 if ticket not in self._owners:  # its request ended during this step
@@ -247,7 +283,8 @@ class Batcher:
                     self._fail(job, ticket.error)
                 else:
                     job.found[sentence] = ticket.result()
-                    if not job.tickets and not job.waiting:
+                    job.awaited.discard(sentence)
+                    if not job.awaited:
                         job.decoded.set()
 
     def _begin_anew(self, error: Exception) -> bool:
@@ -268,34 +305,33 @@ class Batcher:
                     self._fail(job, lost)
             return False
         self._restarting = False
+        self._metrics.decoder_restarts.inc()
         return True
 
-    def _fail(self, job: _Job, error: Exception) -> None:
+    def _fail(self, job: Job, error: Exception) -> None:
         """Lock held."""
         self._drop(job)
         job.error = error
         job.decoded.set()
 
-    def _drop(self, job: _Job) -> None:
+    def _drop(self, job: Job) -> None:
         """Forget what waits of it, and take the rest out of the decoder. Lock held."""
         if job.waiting:
             self._jobs.remove(job)
             job.waiting.clear()
-        self._release(job, job.texts, job.characters)
+        self._release(job, job.waits)
         for ticket in tuple(job.tickets):
             self._decoder.cancel(ticket)
             self._forget(ticket)
 
-    def _forget(self, ticket: Ticket) -> tuple[_Job, str]:
+    def _forget(self, ticket: Ticket) -> tuple[Job, str]:
         """The decoder has done with it; whose it was. Lock held."""
         job, sentence = self._owners.pop(ticket)
         job.tickets.remove(ticket)
         self._rows -= ticket.query.rows
         return job, sentence
 
-    def _release(self, job: _Job, texts: int, characters: int) -> None:
+    def _release(self, job: Job, amount: Amount) -> None:
         """So much of the job waits no more. Lock held."""
-        job.texts -= texts
-        job.characters -= characters
-        self._waiting_texts -= texts
-        self._waiting_characters -= characters
+        job.waits = job.waits.minus(amount)
+        self._waiting = self._waiting.minus(amount)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from translator.card import Card
 from translator.config import ModelConfig, SearchOptions
@@ -11,6 +12,19 @@ from translator.search import Hypothesis, Query
 from translator.texts import Draft
 from translator.ticket import Ticket
 from translator.translation import Translation
+
+
+def card_identity(card: Card) -> str:
+    """Equal for models of the same weights, because a card holds the checksums of all files."""
+    return hashlib.sha256(card.model_dump_json().encode()).hexdigest()
+
+
+class Work(NamedTuple):
+    """What a decoder has done since it was made, restarts included."""
+
+    steps: int
+    row_steps: int  # hypotheses in the batch, summed over the steps
+    rows: int  # hypotheses in the batch now
 
 
 class TextTranslator(Protocol):
@@ -37,6 +51,16 @@ class Decoder(Protocol):
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
+        ...
+
+    @property
+    def work(self) -> Work:
+        """What it has done."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """The process in which it decodes."""
         ...
 
     def describe(self) -> str:

@@ -5,11 +5,13 @@ decoder would wait for the interpreter's lock at every step. There is a lane for
 one thread and a channel. Threads that share a step meet at dozens of barriers in it, and where the requests take a core
 from one of them, all wait until it is there again; lanes wait for nobody.
 
-On each channel, the first message says how steps are computed, or why that cannot be. From then on the worker sends
+On each channel, the first message is `(engine, refusal, identity)`: how steps are computed, or why that cannot be, and
+of which model (see `service.decoder.card_identity`). From then on the worker sends
 `(submitted, cancelled)`: `(number, query, deadline)` of new sentences and numbers of those that are no longer wanted.
-The answer after a step, if any sentence is done, is a list of `(number, hypotheses, error)`: hypotheses as plain
-tuples, which pickle a good deal faster than dataclasses, or None and the name of the error's type. The process ends
-when the worker closes the channel or dies.
+The answer after a step, if any sentence is done or the batch is empty, is `(done, steps, row_steps, rows)`: a list of
+`(number, hypotheses, error)`, with hypotheses as plain tuples, which pickle a good deal faster than dataclasses, or
+None and the name of the error's type; and what was done since the last answer (see `service.decoder.Work`). The process
+ends when the worker closes the channel or dies.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import threading
 from typing import Any
 
 from service.channel import Channel
+from service.decoder import card_identity
 
 _NICENESS = 10
 
@@ -31,38 +34,41 @@ _NICENESS = 10
 def main(model: str, engine: str, threads: str, rows: str, *descriptors: str) -> None:
     """Load the model and serve the worker at the other ends of `descriptors`, a lane each."""
     # A terminal's Ctrl-C and a group's SIGTERM come here, too; what was taken in is still to be decoded.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     # Reading a request and answering it comes first: it is short, and the health check is among it.
     os.nice(_NICENESS)
     channels = [Channel(socket.socket(fileno=int(descriptor))) for descriptor in descriptors]
     import torch
 
+    from translator.engines import sharing
     from translator.pipeline import Translator
 
     torch.set_num_threads(int(threads))
     try:
-        first = Translator.load(model, engine=engine)
-        engines = [first.engine, *(first.another_engine(engine) for _ in channels[1:])]
+        translator = Translator.load(model, engine=engine)
+        engines = [translator.engine, *(sharing(translator.engine) for _ in channels[1:])]
     except ValueError as error:  # its message says what to do
         with contextlib.suppress(EOFError):
-            channels[0].send((None, str(error)))
+            channels[0].send((None, str(error), None))
         return
+    identity = card_identity(translator.card)
+    del translator  # packed weights need no others beside them
     gc.freeze()  # what has been loaded stays
     lanes = [
-        threading.Thread(target=_lane, args=(*pair, int(threads), int(rows)))
+        threading.Thread(target=_lane, args=(*pair, identity, int(threads), int(rows)))
         for pair in zip(channels, engines, strict=True)
     ]
     for lane in lanes:
         lane.start()
 
 
-def _lane(channel: Channel, engine: Any, threads: int, rows: int) -> None:
+def _lane(channel: Channel, engine: Any, identity: str, threads: int, rows: int) -> None:
     import torch
 
     torch.set_num_threads(threads)  # PyTorch's number is one of the calling thread
     try:
-        channel.send((engine.describe(), None))
+        channel.send((engine.describe(), None, identity))
         serve(channel, engine, rows)
     except EOFError:
         pass
@@ -78,6 +84,7 @@ def serve(channel: Channel, engine: Any, rows: int) -> None:
     decoder = ContinuousDecoder(engine, max_rows=rows)
     numbers: dict[Ticket, int] = {}
     tickets: dict[int, Ticket] = {}
+    steps = row_steps = 0  # that the worker knows of
     while True:
         if decoder.idle:
             channel.wait()
@@ -98,11 +105,13 @@ def serve(channel: Channel, engine: Any, rows: int) -> None:
         except Exception as error:  # nobody's; the engine's own errors are those of sentences
             done = [(number, None, type(error).__name__) for number in tickets]
             decoder = ContinuousDecoder(engine, max_rows=rows)
+            steps = row_steps = 0
             numbers.clear()
         for number, *_ in done:
             del tickets[number]
-        if done:
-            channel.send(done)
+        if done or decoder.idle:
+            channel.send((done, decoder.steps - steps, decoder.row_steps - row_steps, decoder.rows))
+            steps, row_steps = decoder.steps, decoder.row_steps
 
 
 def _outcome(ticket: Any) -> tuple[list[tuple[Any, ...]] | None, str | None]:

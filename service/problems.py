@@ -21,20 +21,22 @@ RETRY_AFTER_SECONDS = 2
 class Problem(Exception):  # noqa: N818  # an answer, by the name RFC 9457 gives it
     """An answer other than success: `status` is its HTTP status, `detail` a sentence for people."""
 
-    def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
+    def __init__(self, status: int, detail: str, *, retry_after: int | None = None, reason: str = "") -> None:
+        """`reason` is a word for the metrics, where the status alone does not tell."""
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.retry_after = retry_after
+        self.reason = reason
 
 
 def bad_request(detail: str) -> Problem:
     return Problem(HTTPStatus.BAD_REQUEST, detail)
 
 
-def unavailable(detail: str) -> Problem:
+def unavailable(detail: str, reason: str = "") -> Problem:
     """Status 503: the same request may succeed a little later."""
-    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, retry_after=RETRY_AFTER_SECONDS)
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, retry_after=RETRY_AFTER_SECONDS, reason=reason)
 
 
 def problem_document(status: int, detail: str, *, instance: str = "", request_id: str = "") -> bytes:
@@ -54,6 +56,7 @@ def problem_document(status: int, detail: str, *, instance: str = "", request_id
 
 
 def problem_response(problem: Problem) -> Response:
+    g.rejection = problem.reason
     body = problem_document(problem.status, problem.detail, instance=request.path, request_id=g.get("request_id", ""))
     response = Response(body, status=problem.status, content_type=MEDIA_TYPE)
     if problem.retry_after is not None:
@@ -74,6 +77,7 @@ def register_problems(app: Flask) -> None:
         details = {
             HTTPStatus.NOT_FOUND: f"There is nothing at {request.path}.",
             HTTPStatus.METHOD_NOT_ALLOWED: f"{request.path} does not answer to {request.method}.",
+            HTTPStatus.TOO_MANY_REQUESTS: "Too many requests from this client; wait a little.",
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"The body is larger than {app.config['MAX_CONTENT_LENGTH']:,} bytes.",
         }
         response = problem_response(Problem(status, details.get(HTTPStatus(status), error.description or error.name)))

@@ -16,12 +16,14 @@ from pathlib import Path
 import structlog
 
 from service.channel import Channel
+from service.decoder import Work
 from translator.search import Hypothesis, Query
 from translator.ticket import DeadlineError, DecodingError, Ticket
 
 log = structlog.get_logger(__name__)
 
 _Outcome = tuple[int, list[tuple[tuple[int, ...], float, float, bool]] | None, str]
+_Answer = tuple[list[_Outcome], int, int, int]
 
 _LOADING_SECONDS = 300.0
 _ENDING_SECONDS = 5.0
@@ -52,13 +54,20 @@ class RemoteDecoder:
     nothing, least of all the listening socket.
     """
 
-    def __init__(self, model: str | Path, *, engine: str, threads: int, rows: int) -> None:
-        """Start the process; `wait_until_loaded` before anything else. The arguments are those of `Settings`."""
+    def __init__(self, model: str | Path, *, identity: str, engine: str, threads: int, rows: int) -> None:
+        """Start the process; `wait_until_loaded` before anything else.
+
+        It must load the model of this `identity` (see `service.decoder.card_identity`), the first time and whenever it
+        is started again. The other arguments are those of `Settings`.
+        """
+        self._identity = identity
         # As many lanes as threads, but none without room for a hypothesis.
         self._lanes = min(threads, rows)
         self._arguments = [str(model), engine, str(threads // self._lanes), str(rows // self._lanes)]
         self._rows = [0] * self._lanes  # hypotheses that each lane's sentences may come to need
         self._engine = ""
+        self._steps = self._row_steps = 0
+        self._live_rows = [0] * self._lanes
         self._tickets: dict[int, tuple[Ticket, int]] = {}  # and its lane
         self._numbers: dict[Ticket, int] = {}
         self._next_numbers = itertools.count()
@@ -79,6 +88,10 @@ class RemoteDecoder:
     @property
     def idle(self) -> bool:
         return not self._tickets
+
+    @property
+    def work(self) -> Work:
+        return Work(self._steps, self._row_steps, sum(self._live_rows))
 
     def describe(self) -> str:
         return self._engine if self._lanes == 1 else f"{self._engine}, in {self._lanes} lanes"
@@ -117,10 +130,11 @@ class RemoteDecoder:
                 self._wakes.recv(64)
                 self._woken = False
             done = []
-            for channel in self._channels:
+            for lane, channel in enumerate(self._channels):
                 if channel.fileno() in ready:
                     channel.flush()
-                    done += self._done(channel.receive())
+                    for answer in channel.receive():
+                        done += self._done(lane, answer)
             return done
         except EOFError:
             raise DecoderDiedError from None
@@ -136,13 +150,16 @@ class RemoteDecoder:
                 submitted, self._submitted[lane] = self._submitted[lane], []
                 channel.send((submitted, cancelled[lane]))
 
-    def _done(self, messages: list[list[_Outcome]]) -> list[Ticket]:
+    def _done(self, lane: int, answer: _Answer) -> list[Ticket]:
+        outcomes, steps, row_steps, self._live_rows[lane] = answer
+        self._steps += steps
+        self._row_steps += row_steps
         done = []
-        for number, found, error in itertools.chain.from_iterable(messages):
+        for number, found, error in outcomes:
             sent = self._tickets.pop(number, None)
             if sent is None:  # cancelled meanwhile
                 continue
-            ticket, lane = sent
+            ticket, _ = sent
             self._rows[lane] -= ticket.query.rows
             self._numbers.pop(ticket, None)
             if found is None:
@@ -182,9 +199,11 @@ class RemoteDecoder:
                     if time.monotonic() > end:
                         raise EOFError
                     channel.wait(end - time.monotonic())
-                self._engine, refusal = messages[0]
+                self._engine, refusal, identity = messages[0]
                 if refusal is not None:
                     raise ValueError(refusal)
+                if identity != self._identity:
+                    raise ValueError(f"{self._arguments[0]}: holds another model than a moment ago; load it anew")
         except EOFError:
             raise DecoderDiedError(f"the decoder process ended ({self._end()}) while it loaded the model") from None
 
@@ -225,3 +244,4 @@ class RemoteDecoder:
         self._cancelled.clear()
         self._submitted = [[] for _ in range(self._lanes)]
         self._rows = [0] * self._lanes
+        self._live_rows = [0] * self._lanes

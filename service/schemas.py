@@ -10,45 +10,75 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar
 
 from flask import Request
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, field_validator
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from service.languages import AUTO
 from service.problems import Problem, bad_request
 from service.settings import Settings
 
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
+_MOST_TERMS = 100
+Term = Annotated[StrictStr, Field(min_length=1, max_length=200, pattern=r"\S")]
 LanguageCode = Annotated[StrictStr, Field(min_length=1, max_length=35)]
+
+
+def without_region(code: str) -> str:
+    """'en-GB' and 'EN_us' are 'en'."""
+    return code.strip().lower().replace("_", "-").split("-")[0]
+
+
+def _with_file(schema: dict[str, Any]) -> None:
+    schema["properties"]["file"] = {
+        "type": "string",
+        "contentMediaType": "application/octet-stream",
+        "description": "The file; what it is, its name says.",
+    }
+    schema["required"].insert(0, "file")
 
 
 class _Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    repeatable: ClassVar[frozenset[str]] = frozenset(["q"])
+    """Fields that are lists where a form or a query string has them several times."""
 
-class TranslateRequest(_Request):
+
+class _PairRequest(_Request):
+    """What is translated into what, and which words in their own way."""
+
+    source: LanguageCode = Field(description="Language code, or 'auto'.")
+    target: LanguageCode = Field(description="Language code.")
+    do_not_translate: list[Term] = Field(
+        default=[], max_length=_MOST_TERMS, description="Names and words that are to stay as they are."
+    )
+    glossary: dict[Term, Term] = Field(
+        default={}, max_length=_MOST_TERMS, description="Terms, and how they are to be translated; JSON, in a form."
+    )
+
+    @field_validator("source", "target")
+    @classmethod
+    def _without_region(cls, code: str) -> str:
+        return without_region(code)
+
+
+class TranslateRequest(_PairRequest):
     """`POST /translate`. What depends on the server's settings is checked by `check_limits`."""
 
     q: StrictStr | list[StrictStr] = Field(description="Text or texts to translate.")
-    source: LanguageCode = Field(description="Language code, or 'auto'.")
-    target: LanguageCode = Field(description="Language code.")
-    format: Literal["text", "html"] = "text"
+    format: Literal["text", "html"] = Field(default="text", description="html keeps markup as it is.")
     alternatives: int = Field(default=0, ge=0, description="Further hypotheses of the beam, distinct as text.")
     beam_size: int | None = Field(default=None, ge=1, description="None takes the translator's default.")
     length_penalty: float | None = Field(
         default=None, ge=0, le=5, allow_inf_nan=False, description="None takes the model's."
     )
     max_length: int | None = Field(default=None, ge=1, description="Target tokens a sentence may have.")
-    scores: bool = False
-    sentences: bool = False
-
-    @field_validator("source", "target")
-    @classmethod
-    def _without_region(cls, code: str) -> str:
-        """'en-GB' and 'EN_us' are 'en'."""
-        return code.strip().lower().replace("_", "-").split("-")[0]
+    scores: bool = Field(default=False, description="Whether to add the scores of the translations.")
+    sentences: bool = Field(default=False, description="Whether to add the spans of every sentence.")
 
     @property
     def texts(self) -> list[str]:
@@ -72,6 +102,8 @@ class TranslateRequest(_Request):
 class DetectRequest(_Request):
     """`POST /detect`."""
 
+    repeatable = frozenset()
+
     q: StrictStr = Field(description="Text whose language is asked for.")
 
     def check_limits(self, settings: Settings) -> None:
@@ -79,6 +111,37 @@ class DetectRequest(_Request):
         if not self.q:
             raise bad_request("q is empty: send a text.")
         check_texts([self.q], settings)
+
+
+class FileRequest(_PairRequest):
+    """`POST /translate_file`, beside the file itself."""
+
+    model_config = ConfigDict(json_schema_extra=_with_file)
+
+
+class DeepLRequest(_Request):
+    """`POST /v2/translate`, in DeepL's shape. What else DeepL knows is let pass, but a glossary that is kept there."""
+
+    repeatable = frozenset(["text"])
+
+    text: StrictStr | list[StrictStr] = Field(description="Text or texts to translate.")
+    target_lang: LanguageCode = Field(description="Language code, such as 'FR'.")
+    source_lang: LanguageCode = Field(default=AUTO, description="Language code; found out where it is not given.")
+    tag_handling: Literal["html", "xml"] | None = Field(default=None, description="Keeps markup as it is.")
+    glossary_id: StrictStr | None = Field(
+        default=None, description="No glossaries are kept here: a request with it fails."
+    )
+
+    def as_translation(self) -> TranslateRequest:
+        """The same in LibreTranslate's shape. Raises `Problem` (400) for a glossary."""
+        if self.glossary_id:
+            raise bad_request("glossary_id: no glossaries are kept here; POST /translate takes one with the request.")
+        return TranslateRequest(
+            q=[self.text] if isinstance(self.text, str) else self.text,
+            source=self.source_lang,
+            target=self.target_lang,
+            format="html" if self.tag_handling else "text",
+        )
 
 
 def check_texts(texts: list[str], settings: Settings) -> None:
@@ -133,7 +196,9 @@ def _refuse_endless_body(request: Request) -> None:
 
 
 def _form_fields(request: Request, schema: type[_Request]) -> dict[str, Any]:
-    """The body's fields, and those of the query string that the body does not name. A repeated `q` is a list."""
+    """The body's fields, and those of the query string that the body does not name. A repeated `q` is a list, and the
+    glossary is written as JSON.
+    """
     fields: dict[str, Any] = {}
     try:
         sources = (request.args, request.form)
@@ -141,9 +206,13 @@ def _form_fields(request: Request, schema: type[_Request]) -> dict[str, Any]:
         raise bad_request("The query string is not UTF-8.") from None
     for values in sources:
         for name in schema.model_fields:
-            if name == "q" and len(values.getlist(name)) > 1:
+            if name == "do_not_translate":
+                fields[name] = [term for term in values.getlist(name) if term] or fields.get(name)
+            elif name == "glossary" and values.get(name):
+                fields[name] = _json_fields(values[name].encode("utf-8", errors="surrogatepass"))
+            elif name in schema.repeatable and len(values.getlist(name)) > 1:
                 fields[name] = values.getlist(name)
-            elif name in values and (name == "q" or values[name]):
+            elif name in values and (name in schema.repeatable or values[name]):
                 fields[name] = values[name]
     return fields
 
@@ -155,9 +224,11 @@ def _json_fields(body: bytes) -> dict[str, Any]:
         raise bad_request("The JSON is nested too deeply.") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, an integer of thousands of digits
         position = f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise bad_request(f"The body is not valid JSON{position}.") from None
+        raise bad_request(f"This is not valid JSON{position}.") from None
     if not isinstance(document, dict):
-        raise bad_request('The body must be a JSON object such as {"q": "Hello.", "source": "en", "target": "fr"}.')
+        raise bad_request(
+            'This must be a JSON object, the request such as {"q": "Hello.", "source": "en", "target": "fr"}.'
+        )
     return document
 
 
@@ -183,6 +254,7 @@ def _sentence(error: ValidationError, schema: type[_Request]) -> str:
         return f"{name} contains half of a surrogate pair, which is no character."
     if fault["type"] == "string_too_short":
         return f"{name} is empty. {schema.model_fields[name].description}"
-    if name == "q":
-        return "q must be a string or a list of strings." if schema is TranslateRequest else "q must be a string."
+    if name in ("q", "text"):
+        several = " or a list of strings" if name in schema.repeatable else ""
+        return f"{name} must be a string{several}."
     return f"{name}: {fault['msg'].replace('Input s', 's')}."

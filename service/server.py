@@ -17,6 +17,7 @@ import shlex
 import signal
 import socket
 import sys
+import threading
 import time
 from functools import partial
 from http import HTTPStatus
@@ -35,15 +36,14 @@ from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from service.application import create_app
-from service.batching import TranslationFailedError
 from service.languages import language_name
+from service.library import find_offers
+from service.metrics import forget_process
+from service.models import LoadError, Models
 from service.problems import MEDIA_TYPE, bad_request, problem_document, problem_response
-from service.remote_decoder import DecoderDiedError, RemoteDecoder
 from service.settings import Settings
 from service.state import service_of
 from translator.card import Card
-from translator.texts import Texts
-from translator.ticket import DeadlineError
 
 log = structlog.get_logger(__name__)
 
@@ -64,10 +64,9 @@ _REQUEST_LINE_BYTES = 8190
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
     """The service on a listening socket. `run` returns only by `SystemExit`."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, model: str) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self._settings = settings
         self._descriptor = listener.detach()  # gunicorn owns it from here on
-        self._model = model
         super().__init__()
 
     def load_config(self) -> None:
@@ -82,11 +81,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
             "keepalive": _KEEP_ALIVE_SECONDS,
             "timeout": _LOADING_SECONDS,
             "graceful_timeout": round(settings.connection_seconds + _DRAIN_MARGIN_SECONDS),
+            "forwarded_allow_ips": "",  # whom to believe is said by TRANSLATE_TRUSTED_PROXIES (service.proxies)
             "limit_request_line": _REQUEST_LINE_BYTES,
             "logger_class": GunicornLogger,
             "loglevel": "debug" if settings.log_level == "debug" else "warning",
             "control_socket_disable": True,
             "post_worker_init": _announce,
+            "child_exit": _count_out,
         }
         if Path("/dev/shm").is_dir():
             options["worker_tmp_dir"] = "/dev/shm"  # the heartbeat must not wait for a disk
@@ -94,43 +95,43 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        """The application with its model; called in the worker, after the fork."""
-        settings = self._settings
+        """The application with its models; called in the worker, after the fork."""
         sys.setswitchinterval(_SWITCH_SECONDS)
-        decoder = RemoteDecoder(
-            self._model, engine=settings.engine, threads=settings.decoding_threads(), rows=settings.batch_rows
-        )
         try:
-            texts = Texts.read(self._model)
-            decoder.wait_until_loaded()
-        except (ValueError, DecoderDiedError) as error:  # its message says what to do
-            decoder.close()
+            app = create_app(self._settings, partial(find_offers, self._settings))
+            service_of(app).warm_up()
+        except ValueError as error:  # its message says what to do
             raise AppImportError(f"Error: {error}") from None
-        app = create_app(settings, texts, decoder)
         # A chunked body is parsed while the application reads it.
         app.register_error_handler(
             errors.ParseException, lambda _: problem_response(bad_request("The body is not validly chunked."))
         )
-        try:
-            service_of(app).warm_up()
-        except (DeadlineError, TranslationFailedError) as error:
-            raise AppImportError(
-                f"Error: {self._model}: the model cannot translate ({error.__cause__ or 'too slow'})"
-            ) from error
         gc.freeze()  # what has been loaded stays; looking through it again would stop all threads
         return app
 
     def run(self) -> None:
+        settings = self._settings
+        if settings.rate_limit and settings.workers > 1 and settings.rate_limit_storage.startswith("memory:"):
+            log.warning(
+                "every worker counts requests for itself: a client may make so many times as many as "
+                "TRANSLATE_RATE_LIMIT says; TRANSLATE_RATE_LIMIT_STORAGE=redis://... counts them together",
+                workers=settings.workers,
+            )
         DrainingArbiter(self).run()
+
+
+def _count_out(_: Arbiter, worker: Worker) -> None:
+    forget_process(worker.pid)
 
 
 def _announce(worker: Worker) -> None:
     if worker.age == 1:
         host, port = worker.sockets[0].getsockname()[:2]
-        click.echo(announcement(service_of(worker.wsgi).card, host, port))
+        shared = service_of(worker.wsgi)
+        click.echo(announcement(shared.card, host, port, pairs=len(shared.models.current.models)))
 
 
-def announcement(card: Card, host: str, port: int) -> str:
+def announcement(card: Card, host: str, port: int, *, pairs: int = 1) -> str:
     """What a person wants to know when the service has started: the model, the address and a command to try."""
     bleu = card.score("BLEU")
     quality = f"BLEU {bleu.value:.1f} on {bleu.test_set}" if bleu else "BLEU not measured"
@@ -143,8 +144,9 @@ def announcement(card: Card, host: str, port: int) -> str:
         "target": card.target_language,
     }
     data = shlex.quote(json.dumps(body, ensure_ascii=False))
+    others = f"; and {pairs - 1} more" if pairs > 1 else ""
     return (
-        f"\n  {card.name}: {pair}, {quality}\n  {address}  (Ctrl-C stops)\n\n"
+        f"\n  {card.name}: {pair}, {quality}{others}\n  {address}  (Ctrl-C stops)\n\n"
         f"  curl -X POST {address}/translate -H 'Content-Type: application/json' -d {data}\n"
     )
 
@@ -154,6 +156,14 @@ class DrainingArbiter(Arbiter):  # type: ignore[misc]
 
     def handle_int(self) -> None:
         raise StopIteration
+
+    def handle_hup(self) -> None:
+        """Every worker loads the models that are there now (gunicorn would start all workers anew)."""
+        self.kill_workers(signal.SIGHUP)
+
+    def handle_usr2(self) -> None:
+        """Every worker goes back to the models from before."""
+        self.kill_workers(signal.SIGUSR2)
 
     def halt(self, reason: str | None = None, exit_status: int = 0) -> None:
         super().halt(reason=reason, exit_status=BAD_START if exit_status == self.APP_LOAD_ERROR else exit_status)
@@ -190,19 +200,29 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().init_signals()
         # A terminal sends Ctrl-C to every process of the group: the master answers for all.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, lambda *_: self._exchange("reload"))
+        signal.signal(signal.SIGUSR2, lambda *_: self._exchange("rollback"))
+
+    def _exchange(self, how: str) -> None:
+        """Beside all else, because loading takes a while."""
+        if self.wsgi is not None:
+            threading.Thread(target=_exchange_models, args=(service_of(self.wsgi).models, how), daemon=True).start()
 
     def run(self) -> None:
         try:
             super().run()
         finally:
-            service_of(self.wsgi).batcher.stop(_DRAIN_MARGIN_SECONDS)
+            service_of(self.wsgi).models.stop(_DRAIN_MARGIN_SECONDS)
         if self._decoder_lost:
             raise AppImportError("Error: the service has ended, because its decoder cannot go on")
 
     def notify(self) -> None:
-        """Called about once a second: also cuts off the connections whose time is up, and ends without a decoder."""
+        """Called about once a second: also brings the metrics up to date, cuts off the connections whose time is up,
+        and ends without a decoder.
+        """
         super().notify()
-        if self.alive and not service_of(self.wsgi).batcher.alive:
+        service_of(self.wsgi).observe()
+        if self.alive and not service_of(self.wsgi).alive:
             self._decoder_lost, self.alive = True, False
         now = time.monotonic()
         for connection, end in list(self._ends.items()):
@@ -216,7 +236,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             super().set_accept_enabled(enabled)
             return
         # The end: clients that are connected already are answered, others are to find the port closed.
-        service_of(self.wsgi).batcher.drain()
+        service_of(self.wsgi).models.drain()
         for listener in self.sockets:
             while select.select([listener], [], [], 0)[0]:
                 self.accept(listener)
@@ -255,6 +275,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             HTTPStatus.REQUEST_URI_TOO_LONG: f"The address is over {_REQUEST_LINE_BYTES} bytes: send a body.",
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The headers are too large.",
         }
+        service_of(self.wsgi).metrics.rejections.labels("malformed").inc()
         log.warning("request refused", status=int(status), exception_type=type(exc).__name__)
         body = problem_document(status, details.get(status, status.phrase))
         head = (
@@ -265,6 +286,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             util.write_nonblock(client, head.encode("ascii") + body)
         except OSError:
             log.debug("client gone before the answer")
+
+
+def _exchange_models(models: Models, how: str) -> None:
+    try:
+        change = models.reload() if how == "reload" else models.rollback()
+        log.info("models exchanged", how=how, loaded=change.loaded, removed=change.removed)
+    except LoadError as error:
+        log.error("models not exchanged", how=how, reason=str(error))
 
 
 def _status_of(error: BaseException) -> HTTPStatus:

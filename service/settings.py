@@ -6,10 +6,15 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.jobs import Amount
+from service.proxies import Network, parse_networks
+from service.rates import checked_rate_limit
 
 PREFIX = "TRANSLATE_"
 RESERVED_THREADS = 8
@@ -33,6 +38,10 @@ class Settings(BaseSettings):
         default="en-fr",
         min_length=1,
         description="Model directory, or the name of a shipped model; several with commas are an ensemble.",
+    )
+    models: str = Field(
+        default="",
+        description="Directory of model directories, a pair of languages each, to serve in the place of the one model.",
     )
     engine: Literal["auto", "reference", "cpu", "cpu-bfloat16", "cpu-float32"] = Field(
         default="auto", description="How decoder steps are computed; auto is the best way on this machine."
@@ -66,9 +75,23 @@ class Settings(BaseSettings):
     concurrent_requests: int = Field(
         default=160, ge=1, le=1_000, description="Requests a worker takes in at once; more are refused with status 503."
     )
-    queue_texts: int = Field(default=500, ge=1, description="Texts that may wait in a worker for the decoder.")
-    queue_characters: int = Field(
-        default=200_000, ge=1, description="Characters that may wait in a worker for the decoder."
+    queue_texts: int = Field(default=500, ge=1, description="Texts that may wait for the decoder of a model.")
+    queue_characters: int = Field(default=200_000, ge=1, description="Characters that may wait for it.")
+    queue_sentences: int = Field(default=4_000, ge=1, description="Sentences that may wait for it.")
+    queue_tokens: int = Field(default=100_000, ge=1, description="Source tokens that may wait for it.")
+    work_per_request: int = Field(
+        default=300_000,
+        ge=1,
+        description="Source tokens a request may have, each counted as often as its beam is wide.",
+    )
+    rate_limit: str = Field(
+        default="",
+        description="Requests a client (an address or a key) may make, such as 60/minute;5000/day; empty: any number.",
+    )
+    rate_limit_storage: str = Field(
+        default="memory://",
+        pattern=r"^(memory://$|rediss?://.|unix://.|redis\+unix://.)",
+        description="Where they are counted: memory:// (each worker for itself) or redis://HOST:PORT.",
     )
     batch_rows: int = Field(
         default=512,
@@ -89,12 +112,44 @@ class Settings(BaseSettings):
         description="Time a client has beside the deadline to send its request and to read the answer.",
     )
 
+    api_keys: str = Field(
+        default="",
+        description="File of API keys, made by python -m service create-key; without it no key is needed.",
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins whose pages may use the service from a browser, separated by commas; * for all.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks, separated by commas, whose X-Forwarded-For and -Proto are believed.",
+    )
+
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto: console on a terminal, JSON lines elsewhere."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe messages that are logged."
     )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: str) -> str:
+        for origin in _items(value):
+            if origin != "*" and not re.fullmatch(r"https?://[^/*\s]+", origin):
+                raise ValueError(f"{origin!r} is no origin such as https://example.org")
+        return value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _check_rate_limit(cls, value: str) -> str:
+        return checked_rate_limit(value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: str) -> str:
+        parse_networks(value)
+        return value
 
     @model_validator(mode="after")
     def _check_limits_agree(self) -> Self:
@@ -110,6 +165,18 @@ class Settings(BaseSettings):
                     f"{PREFIX}{smaller.upper()} ({getattr(self, smaller)})"
                 )
         return self
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        return _items(self.cors_origins)
+
+    @property
+    def queue_bounds(self) -> Amount:
+        return Amount(self.queue_texts, self.queue_characters, self.queue_sentences, self.queue_tokens)
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        return parse_networks(self.trusted_proxies)
 
     @property
     def request_threads(self) -> int:
@@ -139,6 +206,19 @@ class Settings(BaseSettings):
                 f"{PREFIX}{name.upper()}={getattr(self, name)}",
             ]
         return "\n".join(lines)
+
+
+def settings_table() -> str:
+    """Every setting as a row of a Markdown table, for the README."""
+    rows = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "none" if field.default == "" else field.default
+        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows)
+
+
+def _items(value: str) -> list[str]:
+    return [item.strip() for item in value.split(",") if item.strip()]
 
 
 def load_settings(overrides: dict[str, Any]) -> Settings:

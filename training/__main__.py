@@ -1,4 +1,4 @@
-"""python -m training prepare | train | evaluate | rescore"""
+"""python -m training COMMAND; `--help` lists the commands."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from typing import Any
 import click
 from rich.console import Console
 
-_EXTRA = ("datasets", "jinja2", "matplotlib", "sacrebleu", "sacremoses")
+_EXTRA = ("datasets", "jinja2", "matplotlib", "pyarrow", "sacrebleu", "sacremoses")
 _INSTALL = "install what training needs: pip install '.[train]'"
 # Commands that live with what they do; they are imported when they are called.
-_ELSEWHERE = {"evaluate": "training.evaluation", "rescore": "training.rescoring"}
+_ELSEWHERE = {
+    "attention-map": "training.attention_map",
+    "average": "training.average",
+    "evaluate": "training.evaluation",
+    "learning-rate": "training.learning_rate_range",
+    "rescore": "training.rescoring",
+    "train-language-model": "training.language_model",
+}
 
 
 class _Commands(click.Group):
@@ -27,7 +34,7 @@ class _Commands(click.Group):
         if name not in _ELSEWHERE:
             return super().get_command(context, name)
         try:
-            command = getattr(importlib.import_module(_ELSEWHERE[name]), name)
+            command = getattr(importlib.import_module(_ELSEWHERE[name]), name.replace("-", "_"))
         except ModuleNotFoundError as error:
             raise _missing(error) from error
         assert isinstance(command, click.Command)
@@ -84,20 +91,34 @@ _SET = click.option(
 )
 
 
+_PROCESSES = click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    help="How many processes prepare the corpus; as many as are of use on this machine if not given.",
+)
+
+
 @main.command()
 @click.argument("recipe")
 @_SET
+@_PROCESSES
 @click.option("--output", type=click.Path(path_type=Path), help="Folder to write; prepared/NAME if not given.")
-def prepare(recipe: str, overrides: tuple[str, ...], output: Path | None) -> None:
+def prepare(recipe: str, overrides: tuple[str, ...], processes: int | None, output: Path | None) -> None:
     """Clean, split and encode the recipe's corpus.
 
     The folder holds all that `train --prepared` needs, also on a machine without a network.
     """
     from training.preparation import prepare
     from training.recipe import load_recipe
+    from training.workers import usable_processes
 
     loaded = load_recipe(recipe, overrides)
-    prepare(loaded, output if output is not None else loaded.prepared_directory, console=Console(stderr=True))
+    prepare(
+        loaded,
+        output if output is not None else loaded.prepared_directory,
+        console=Console(stderr=True),
+        processes=processes or usable_processes(),
+    )
 
 
 @main.command()
@@ -109,25 +130,32 @@ def prepare(recipe: str, overrides: tuple[str, ...], output: Path | None) -> Non
     type=click.Path(path_type=Path),
     help="Folder written by `prepare`. If not given, prepared/NAME is used and made where it has to be.",
 )
-def train(recipe: str, overrides: tuple[str, ...], resume: bool, prepared: Path | None) -> None:
-    """Train the recipe's model and write its model directory."""
+@click.option("--dry-run", is_flag=True, help="Print counts, lengths, parameters, memory and time, and train nothing.")
+def train(recipe: str, overrides: tuple[str, ...], resume: bool, prepared: Path | None, dry_run: bool) -> None:
+    """Train the recipe's model and write its model directory.
+
+    On several GPUs: torchrun --nproc-per-node 8 -m training train RECIPE
+    """
     # A training job finds out at its start, not at its first validation.
     _require(("matplotlib", "sacrebleu"))
+    from training.distributed import joined
+    from training.preparation import open_prepared
+    from training.prepared import load_prepared
     from training.recipe import load_recipe
+    from training.trainer import train
 
     loaded = load_recipe(recipe, overrides)
     console = Console(stderr=True)
-    if prepared is not None:
-        from training.prepared import load_prepared
+    if dry_run:
+        from training.dry_run import dry_run as show_plan
 
-        pairs = load_prepared(prepared)
-    else:
-        from training.preparation import prepare_or_reuse
-
-        pairs = prepare_or_reuse(loaded, console=console)
-    from training.trainer import train
-
-    click.echo(train(loaded, pairs, resume=resume, console=console))
+        show_plan(loaded, open_prepared(loaded, prepared, console=console), Console())
+        return
+    with joined() as world:
+        folder = world.first(lambda: open_prepared(loaded, prepared, console=console).path)
+        model = train(loaded, load_prepared(folder), resume=resume, world=world, console=console)
+        if world.is_first:
+            click.echo(model)
 
 
 if __name__ == "__main__":

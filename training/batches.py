@@ -1,9 +1,9 @@
 """Batches of pairs whose source sentences all have one length.
 
 Equal source lengths need no padding on the source side, so the encoder's last state is exact without packing; sorting
-by target length within a source length keeps the padding on the target side small (section 3.4: batches of about
-equal length are twice as fast). The order is a function of seed and epoch alone, which is what makes a run resumable
-at any batch.
+by target length within a source length, and cutting where the lengths jump, keeps the padding on the target side small
+(section 3.4: batches of about equal length are twice as fast). The order is a function of seed and epoch alone, which
+is what makes a run resumable at any batch.
 """
 
 from __future__ import annotations
@@ -16,9 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.cost import Work
 from training.prepared import EncodedPairs
 
 _PAIRS_A_WINDOW = 1 << 20
+# What a further batch costs beside its tokens, in target tokens: enough to avoid small batches, little enough for a
+# padding of less than 3 % on corpora of 30,000 pairs.
+_BATCH_COST_TOKENS = 100
+# Pairs of one source length that fill so many batches have next to no padding however they are cut.
+_BATCHES_CUT_WELL = 64
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,12 @@ class BatchSampler:
                 batches.extend(self._cut(group))
         return [batches[index] for index in generator.permutation(len(batches))]
 
+    def work(self, indices: NDArray[np.int64]) -> Work:
+        """What the batch of `indices`, all of one source length, asks of the network."""
+        source_length = int(self._source_lengths[indices[0]]) + 1
+        target_tokens = int(self._target_lengths[indices].sum()) + len(indices)
+        return Work(source_length * len(indices), target_tokens, source_length * target_tokens)
+
     def target_padding(self, epoch: int = 0) -> float:
         """The share of target positions that are padding."""
         padded = used = 0
@@ -104,34 +116,66 @@ class BatchSampler:
 
     def _cut(self, group: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """Cut pairs of one source length, sorted by target length, into batches."""
-        if self._batch_sentences is not None:
-            for start in range(0, len(group), self._batch_sentences):
-                yield group[start : start + self._batch_sentences]
-            return
-        assert self._batch_target_tokens is not None
+        lengths = self._target_lengths[group] + 1
+        most = np.full(len(group), self._batch_sentences or len(group))
+        if self._batch_target_tokens is not None:
+            most = np.maximum(1, self._batch_target_tokens // lengths)
+        if len(group) >= _BATCHES_CUT_WELL * int(most.max()):
+            ends = _greedy_ends(most)
+        else:
+            ends = _cheapest_ends(lengths, most)
         start = 0
-        for end in range(1, len(group) + 1):
-            longest = int(self._target_lengths[group[min(end, len(group) - 1)]]) + 1
-            if end == len(group) or (end + 1 - start) * longest > self._batch_target_tokens:
-                yield group[start:end]
-                start = end
+        for end in ends:
+            yield group[start:end]
+            start = end
+
+
+def _greedy_ends(most: NDArray[np.int64]) -> list[int]:
+    """Where batches end that are as large as they may be; see `_cheapest_ends`."""
+    ends = []
+    start = 0
+    while start < len(most):
+        end = min(len(most), start + int(most[start]))
+        while end - start > most[end - 1]:
+            end -= 1
+        ends.append(end)
+        start = end
+    return ends
+
+
+def _cheapest_ends(lengths: NDArray[np.int64], most: NDArray[np.int64]) -> list[int]:
+    """Where batches end so that padded tokens plus a fixed cost a batch are fewest, by dynamic programming.
+
+    `lengths` [pairs] ascend; a batch whose last pair is `i` holds up to `most[i]` pairs.
+    """
+    pairs = len(lengths)
+    least = np.zeros(pairs + 1, dtype=np.int64)
+    starts = np.zeros(pairs + 1, dtype=np.int64)
+    for end in range(1, pairs + 1):
+        first = max(0, end - int(most[end - 1]))
+        costs = least[first:end] + lengths[end - 1] * np.arange(end - first, 0, -1)
+        chosen = int(costs.argmin())
+        least[end], starts[end] = costs[chosen] + _BATCH_COST_TOKENS, first + chosen
+    ends = []
+    while pairs:
+        ends.append(pairs)
+        pairs = int(starts[pairs])
+    return ends[::-1]
 
 
 def collate(pairs: EncodedPairs, indices: NDArray[np.int64], *, pad_id: int, eos_id: int) -> Batch:
     """Gather pairs of one source length into tensors."""
-    source = np.stack([pairs.source(int(index)) for index in indices]).astype(np.int64)
-    targets = [pairs.target(int(index)) for index in indices]
-    longest = max(len(target) for target in targets) + 1
-    inputs = np.full((len(targets), longest), pad_id, dtype=np.int64)
-    outputs = np.full((len(targets), longest), pad_id, dtype=np.int64)
-    used = np.zeros((len(targets), longest), dtype=bool)
-    inputs[:, 0] = eos_id
-    for row, target in enumerate(targets):
-        inputs[row, 1 : len(target) + 1] = target
-        outputs[row, : len(target)] = target
-        outputs[row, len(target)] = eos_id
-        used[row, : len(target) + 1] = True
-    positions = np.flatnonzero(used)
+    source_starts, target_starts = pairs.source_offsets[indices], pairs.target_offsets[indices]
+    source_length = int(pairs.source_offsets[indices[0] + 1] - source_starts[0])
+    target_lengths_B1 = (pairs.target_offsets[indices + 1] - target_starts)[:, None]
+    source = pairs.source_tokens[source_starts[:, None] + np.arange(source_length)].astype(np.int64)
+    steps_T = np.arange(int(target_lengths_B1.max()) + 1)
+    is_word = steps_T < target_lengths_B1
+    outputs = np.full(is_word.shape, pad_id, dtype=np.int64)
+    outputs[is_word] = pairs.target_tokens[(target_starts[:, None] + steps_T)[is_word]]
+    inputs = np.concatenate([np.full((len(indices), 1), eos_id), outputs[:, :-1]], axis=1)
+    np.put_along_axis(outputs, target_lengths_B1, eos_id, axis=1)
+    positions = np.flatnonzero(steps_T <= target_lengths_B1)
     return Batch(
         torch.from_numpy(source),
         torch.from_numpy(inputs),

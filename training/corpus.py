@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import threading
 import urllib.error
 import urllib.request
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import zip_longest
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.column_files import SPLIT_NAMES, JsonLinesPairs, ParquetPairs, find_column_files
 from training.errors import InputError
 from training.libreoffice import build_corpus
 from training.recipe import Recipe
 from training.splitting import Pair
+from training.text_files import MosesPairs, TabSeparatedPairs
+from translator.files import sha256_of
 
 if TYPE_CHECKING:
     import datasets
 
 _HUB_ADDRESS = "https://huggingface.co"
 _PROBE_SECONDS = 8.0
-_SPLIT_NAMES = {"train": ("train",), "dev": ("validation", "dev", "valid"), "test": ("test",)}
 _SHOW_FILES = (
     "sentence pairs in files need no network: "
     "--set corpus.kind=moses --set corpus.path=FOLDER, with train.{source}, train.{target}, dev.{source} … in FOLDER"
@@ -39,11 +38,20 @@ class Corpus:
         name: what it is called on a model's card.
         parts: pairs of "train" and, where the corpus brings them, "dev" and "test".
         files: the files that it was read from; none for a data set of the hub.
+        fingerprints: of a data set of the hub, what `datasets` tells the content of each part by.
     """
 
     name: str
     parts: Mapping[str, Iterable[Pair]]
     files: tuple[Path, ...]
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of the files' bytes, read now, by their names; shards of several folders have the folder with it."""
+        if not self.files:
+            return {}
+        folder = os.path.commonpath([file.parent for file in self.files])
+        return {Path(os.path.relpath(file, folder)).as_posix(): sha256_of(file) for file in self.files}
 
 
 def open_corpus(recipe: Recipe) -> Corpus:
@@ -51,13 +59,15 @@ def open_corpus(recipe: Recipe) -> Corpus:
 
     Raises:
         InputError: it is not there, or cannot be had from this machine. Iterating raises it for unequal line counts,
-            text that is not UTF-8 and damaged files.
+            text that is not UTF-8, lines that are no JSON, and damaged files.
     """
     section = recipe.corpus
     if section.kind == "hub":
         return _open_hub(recipe)
     if section.kind == "tsv":
         return _open_tab_separated(recipe)
+    if section.kind in ("jsonl", "parquet"):
+        return _open_columns(recipe)
     if section.kind == "libreoffice-help":
         build_corpus(
             recipe.corpus_path,
@@ -66,73 +76,6 @@ def open_corpus(recipe: Recipe) -> Corpus:
             held_out_pairs=section.held_out_pairs,
         )
     return _open_moses(recipe)
-
-
-def read_lines(path: Path) -> Iterator[str]:
-    """Lines of a UTF-8 file, plain or gzipped, without their ends. Only LF ends a line, as in Moses and `wc -l`.
-
-    Raises:
-        InputError: the file cannot be read, or a line is not UTF-8; the line's number is named.
-    """
-    number = 0
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                text = line.decode("utf-8").removesuffix("\n").removesuffix("\r")
-                yield text.removeprefix("\ufeff") if number == 1 else text
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}, line {number}: not UTF-8 (byte {error.object[error.start]:#04x}); "
-            f"convert the file, for example with: iconv -f LATIN1 -t UTF-8"
-        ) from error
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise InputError(f"{path}: damaged gzip file ({error}); copy it again") from error
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-
-
-@dataclass(frozen=True)
-class MosesPairs:
-    """Two files of which line n of one translates line n of the other."""
-
-    source: Path
-    target: Path
-
-    def __iter__(self) -> Iterator[Pair]:
-        sources, targets = read_lines(self.source), read_lines(self.target)
-        for lines, (source, target) in enumerate(zip_longest(sources, targets)):
-            if source is None or target is None:
-                rest = 1 + sum(1 for _ in (targets if source is None else sources))
-                counts = (lines, lines + rest) if source is None else (lines + rest, lines)
-                raise InputError(
-                    f"{self.source} has {counts[0]:,} lines and {self.target} {counts[1]:,}; "
-                    "line n of one must translate line n of the other"
-                )
-            yield source, target
-
-
-@dataclass(frozen=True)
-class TabSeparatedPairs:
-    """A file of one pair a line; further columns (an attribution, such as manythings' files have) are passed over.
-
-    Columns are counted from 1.
-    """
-
-    path: Path
-    source_column: int
-    target_column: int
-
-    def __iter__(self) -> Iterator[Pair]:
-        for number, line in enumerate(read_lines(self.path), start=1):
-            columns = line.split("\t")
-            if not line.strip():
-                continue
-            if len(columns) < max(self.source_column, self.target_column):
-                raise InputError(
-                    f"{self.path}, line {number}: has {len(columns)} columns; expected sentences in columns "
-                    f"{self.source_column} and {self.target_column}, with tabs between the columns"
-                )
-            yield columns[self.source_column - 1], columns[self.target_column - 1]
 
 
 @dataclass(frozen=True)
@@ -162,7 +105,7 @@ def _open_moses(recipe: Recipe) -> Corpus:
             f"(dev and test too, if there are), or name another with --set corpus.path=FOLDER"
         )
     parts: dict[str, MosesPairs] = {}
-    for name in _SPLIT_NAMES:
+    for name in SPLIT_NAMES:
         source, target = (_plain_or_gzipped(folder / f"{name}.{code}") for code in (source_language, target_language))
         if source is not None and target is not None:
             parts[name] = MosesPairs(source, target)
@@ -187,6 +130,16 @@ def _open_tab_separated(recipe: Recipe) -> Corpus:
     return Corpus(path.name, {"train": TabSeparatedPairs(path, *recipe.corpus.columns)}, (path,))
 
 
+def _open_columns(recipe: Recipe) -> Corpus:
+    section = recipe.corpus
+    languages = (section.source_language, section.target_language)
+    files = find_column_files(recipe.corpus_path, "parquet" if section.kind == "parquet" else "jsonl")
+    reader = ParquetPairs if section.kind == "parquet" else JsonLinesPairs
+    parts = {part: reader(tuple(found), *languages) for part, found in files.items()}
+    every = tuple(file for found in files.values() for file in found)
+    return Corpus(recipe.corpus_path.resolve().name, parts, every)
+
+
 def _open_hub(recipe: Recipe) -> Corpus:
     section = recipe.corpus
     assert section.name is not None  # checked by the recipe
@@ -205,14 +158,16 @@ def _open_hub(recipe: Recipe) -> Corpus:
             reason = f"the hub cannot be reached and the data set is not in the cache ({reason})"
         raise InputError(f"{section.name}: {reason}; {show_files}") from error
     parts = {}
-    for name, candidates in _SPLIT_NAMES.items():
+    fingerprints = {}
+    for name, candidates in SPLIT_NAMES.items():
         found = next((candidate for candidate in candidates if candidate in loaded), None)
         if found is not None:
             _check_columns(recipe, loaded[found])
             parts[name] = HubPairs(loaded[found], section.source_language, section.target_language)
+            fingerprints[name] = loaded[found]._fingerprint
     if "train" not in parts:
         raise InputError(f"{section.name}: has no part named train, only {', '.join(loaded)}; {show_files}")
-    return Corpus(section.name, parts, ())
+    return Corpus(section.name, parts, (), fingerprints)
 
 
 def _check_columns(recipe: Recipe, rows: datasets.Dataset) -> None:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 import torch
 
 
-def choose_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def choose_device(number: int = 0) -> torch.device:
+    """GPU `number` where there is one, else the CPU."""
+    return torch.device("cuda", number) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def make_deterministic() -> None:
+    """Have every operation give the same bits each time, or raise `RuntimeError` where PyTorch has no such variant.
+
+    To be called before the first use of a GPU.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

@@ -48,7 +48,7 @@ def make_card(
             epochs=round(epochs, 2),
             target_tokens=target_tokens,
             minutes=round(seconds / 60, 1),
-            device=_device_name(device),
+            device=device_name(device),
             torch_version=torch.__version__,
         ),
         training_lengths=_lengths(prepared.train.source_lengths, prepared.train.target_lengths),
@@ -78,7 +78,8 @@ def _lengths(source: NDArray[np.int64], target: NDArray[np.int64]) -> TrainingLe
     )
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """What a card says that a model was trained on."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{torch.get_num_threads()} CPU threads ({platform.machine()})"

@@ -9,13 +9,31 @@ import torch
 from torch import Tensor, nn
 
 from training.recipe import OptimisationSection
+from translator.model import Seq2Seq
 
 
-def make_optimiser(parameters: Iterable[nn.Parameter], options: OptimisationSection) -> torch.optim.Optimizer:
-    """SGD without momentum (section 3.4), or Adam (Kingma & Ba 2015) with its usual constants."""
-    if options.optimiser == "sgd":
-        return torch.optim.SGD(parameters, lr=options.learning_rate, fused=True)
-    return torch.optim.Adam(parameters, lr=options.learning_rate, fused=True)
+def make_optimiser(
+    parameters: Iterable[nn.Parameter], options: OptimisationSection, *, sparse: bool = False
+) -> torch.optim.Optimizer:
+    """SGD without momentum (section 3.4), or Adam (Kingma & Ba 2015) with its usual constants.
+
+    `sparse` says that some gradients are; SGD can do with that.
+    """
+    if options.optimiser == "adam":
+        return torch.optim.Adam(parameters, lr=options.learning_rate, fused=True)
+    if sparse:
+        return torch.optim.SGD(parameters, lr=options.learning_rate, foreach=True)
+    return torch.optim.SGD(parameters, lr=options.learning_rate, fused=True)
+
+
+def make_embeddings_sparse(model: Seq2Seq) -> None:
+    """Have the embeddings' gradients hold the rows that a batch uses, and no others.
+
+    The other rows' gradient is zero, and SGD leaves them alone, so that no result changes. Adam moves every row at
+    every update, by its moments.
+    """
+    model.encoder.embedding.sparse = True
+    model.decoder.embedding.sparse = not model.config.tie_target_embedding
 
 
 def learning_rate(options: OptimisationSection, update: int, updates_an_epoch: int) -> float:
@@ -38,7 +56,36 @@ def learning_rate(options: OptimisationSection, update: int, updates_an_epoch: i
 
 def clip_gradient(parameters: Iterable[nn.Parameter], maximum_norm: float) -> Tensor:
     """Scale the gradient g to `maximum_norm` · g ÷ s where s = ‖g‖₂ is larger (section 3.4). Returns s, a scalar
-    tensor.
+    tensor. Nothing waits for the device.
     """
-    norm: Tensor = nn.utils.clip_grad_norm_(parameters, maximum_norm)
+    dense: list[nn.Parameter] = []
+    gradients: list[Tensor] = []
+    sparse: list[Tensor] = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = _with_rows_summed(parameter.grad)
+            sparse.append(parameter.grad._values())
+        elif parameter.grad is not None:
+            dense.append(parameter)
+            gradients.append(parameter.grad)
+    norm: Tensor = nn.utils.get_total_norm(gradients + sparse)
+    nn.utils.clip_grads_with_norm_(dense, maximum_norm, norm)
+    factor = (maximum_norm / (norm + 1e-6)).clamp(max=1.0)  # as PyTorch has it
+    for values in sparse:
+        values.mul_(factor)
     return norm
+
+
+def _with_rows_summed(gradient: Tensor) -> Tensor:
+    """The same sparse gradient with the rows of one index summed; as many rows as before, those to spare are zero.
+
+    `coalesce` would do it with fewer rows, but the program would have to wait for the GPU to know how many.
+    """
+    indices_N, order_N = gradient._indices()[0].sort()
+    values_NE = gradient._values()
+    is_new_N = torch.ones_like(indices_N)
+    is_new_N[1:] = indices_N[1:] != indices_N[:-1]
+    places_N = is_new_N.cumsum(0) - 1
+    summed_NE = torch.zeros_like(values_NE).index_add_(0, places_N, values_NE[order_N])
+    rows_N = torch.zeros_like(indices_N).scatter_(0, places_N, indices_N)
+    return torch.sparse_coo_tensor(rows_N[None], summed_NE, gradient.shape, check_invariants=False)

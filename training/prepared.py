@@ -24,6 +24,8 @@ from training.recipe import CorpusSection, SubwordsSection
 from translator.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
+#: Counts up whenever the program makes something else of the same corpus and settings.
+PREPARATION_VERSION = 2
 RECORD_FILE = "prepared.json"
 SIDES = ("source", "target")
 
@@ -36,14 +38,25 @@ class PreparedRecord(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format_version: int = FORMAT_VERSION
+    preparation_version: int = Field(default=1, description="What the program made of the settings, as it was then.")
     corpus: CorpusSection = Field(description="The recipe's section, as it was.")
     subwords: SubwordsSection = Field(description="The recipe's section, as it was.")
     corpus_name: str
     sha256: dict[str, str] = Field(description="Checksums of the corpus's files by name.")
+    fingerprints: dict[str, str] = Field(default_factory=dict, description="Of the parts of a data set of the hub.")
     pairs: dict[str, int] = Field(description="Sentence pairs in train, dev and test.")
     tokens: dict[str, int] = Field(description="Tokens by file, such as 'train.target'.")
     removed: dict[str, int] = Field(description="Training pairs that cleaning left out, by reason.")
     notices: list[str] = Field(default_factory=list)
+    pairs_read: int = Field(default=0, description="Training pairs of the corpus, those left out included.")
+    processes: int = Field(default=1, description="How many could work on it.")
+    seconds: dict[str, float] = Field(default_factory=dict, description="That each stage took.")
+
+    @property
+    def pairs_per_second(self) -> float:
+        """Training pairs read ÷ seconds of all stages; 0 where that was not recorded."""
+        seconds = sum(self.seconds.values())
+        return self.pairs_read / seconds if seconds else 0.0
 
 
 @dataclass(frozen=True)

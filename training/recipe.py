@@ -10,31 +10,39 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from training.errors import InputError
-from translator.config import ModelConfig
+from translator.config import AttentionName, CellName, ModelConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 
+AnyRecipe = TypeVar("AnyRecipe", bound="Section")
 
-class _Section(BaseModel):
+
+class Section(BaseModel):
+    """A table of a recipe. A key that it does not know is an error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class CorpusSection(_Section):
+class CorpusSection(Section):
     """The sentence pairs to learn from. Dev and test come with the corpus or are held out of its training pairs."""
 
-    kind: Literal["hub", "moses", "tsv", "libreoffice-help"] = Field(
+    kind: Literal["hub", "moses", "tsv", "jsonl", "parquet", "libreoffice-help"] = Field(
         default="moses",
         description="hub: a data set of the Hugging Face hub. moses: a folder of train.LANG, dev.LANG, test.LANG. "
-        "tsv: one file of tab-separated pairs. libreoffice-help: Debian's LibreOffice help pages. "
-        "Files may be gzipped.",
+        "tsv: one file of tab-separated pairs. jsonl, parquet: files with a column `translation` or a column for each "
+        "language. libreoffice-help: Debian's LibreOffice help pages. Files of text may be gzipped.",
     )
-    path: Path | None = Field(default=None, description="moses: the folder; tsv: the file. None means corpora/NAME.")
+    path: Path | None = Field(
+        default=None,
+        description="moses: the folder; tsv: the file; jsonl, parquet: a file, a folder with files of train, dev and "
+        "test, or a pattern of train's files such as 'part-*.jsonl.gz'. None means corpora/NAME.",
+    )
     name: str | None = Field(default=None, description="hub: the data set's name, such as 'wmt/wmt14'.")
     configuration: str | None = Field(default=None, description="hub: the data set's configuration, such as 'fr-en'.")
     columns: tuple[int, int] = Field(
@@ -67,7 +75,7 @@ class CorpusSection(_Section):
         return self
 
 
-class SubwordsSection(_Section):
+class SubwordsSection(Section):
     """The units of text: SentencePiece trained on each side of the training pairs."""
 
     model_type: Literal["unigram", "bpe", "char", "word"] = "word"
@@ -75,7 +83,7 @@ class SubwordsSection(_Section):
     target_vocabulary_size: int = Field(default=80_000, gt=2, description="Special symbols included.")
 
 
-class ModelSection(_Section):
+class ModelSection(Section):
     """The network; see `translator.config.ModelConfig`."""
 
     embedding_size: int = Field(default=1000, gt=0)
@@ -84,9 +92,14 @@ class ModelSection(_Section):
     reverse_source: bool = True
     residual: bool = False
     feed_context: bool = False
-    attention: Literal["none", "dot"] = "none"
+    attention: AttentionName = "none"
     tie_target_embedding: bool = False
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="On the input of every layer but the first.")
+    cell: CellName = "lstm"
+    input_feeding: bool = False
+    bidirectional: bool = False
+    dropout: float = Field(
+        default=0.0, ge=0.0, lt=1.0, description="On the input of every layer, the output layer included."
+    )
     initial_range: float = Field(default=0.08, gt=0.0, description="Every parameter starts uniform in [-r, r].")
     embedding_deviation: float | None = Field(
         default=None, gt=0.0, description="Embeddings start as N(0, deviation) instead; None: like the rest."
@@ -109,7 +122,7 @@ class ModelSection(_Section):
         )
 
 
-class OptimisationSection(_Section):
+class OptimisationSection(Section):
     """How the loss is brought down. The loss is the sum over tokens divided by the number of sentences."""
 
     optimiser: Literal["sgd", "adam"] = "sgd"
@@ -128,10 +141,24 @@ class OptimisationSection(_Section):
     clip_norm: float = Field(default=5.0, gt=0.0, description="A gradient with a larger L2 norm is scaled down to it.")
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="bfloat16: autocast.")
+    weight_average: float | None = Field(
+        default=None,
+        gt=0.0,
+        lt=1.0,
+        description="Decay of a moving average of the weights, which is measured and saved in their place.",
+    )
+    deterministic: bool = Field(
+        default=False, description="The same bits on the same GPU each time, at some cost; a CPU gives them anyway."
+    )
+    on_divergence: Literal["stop", "roll-back"] = Field(
+        default="stop",
+        description="When the loss is no number or worse than guessing. roll-back: from the last checkpoint with half "
+        "the learning rate, three times at most.",
+    )
     seed: int = Field(default=1, ge=0, description="Of the initial weights, of dropout and of the order of batches.")
 
 
-class EvaluationSection(_Section):
+class EvaluationSection(Section):
     """What is measured on dev during training; the best model by BLEU is kept."""
 
     every_epochs: float = Field(default=0.5, gt=0.0, description="Loss and BLEU on dev are measured so often.")
@@ -145,18 +172,25 @@ class EvaluationSection(_Section):
     )
 
 
-class OutputSection(_Section):
+class OutputSection(Section):
     """Where the run is written and what its card says."""
 
     directory: Path | None = Field(default=None, description="None means runs/NAME.")
     weight_storage: Literal["float32", "bfloat16", "int8"] = "float32"
+    checkpoint_minutes: float = Field(
+        default=5.0, ge=0.0, description="The state to resume from is written so often, and at each measurement."
+    )
     intended_use: str = ""
     not_for: str = ""
     licence: str = Field(default="", description="Licence of the model.")
     examples: tuple[str, ...] = Field(default=(), description="Source sentences to try.")
+    keep_models: int | None = Field(
+        default=None, ge=1, description="Keep the models of so many last measurements, to be averaged; None: the best."
+    )
+    tensorboard: bool = Field(default=False, description="Write the log for TensorBoard, too.")
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """A whole training job. `Recipe.model_validate` takes the dictionary that `tomllib` makes of a file."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names its folders, such as runs/NAME.")
@@ -183,13 +217,19 @@ class Recipe(_Section):
         return self.output.directory if self.output.directory is not None else Path("runs") / self.name
 
 
-def shipped_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+def shipped_recipes(*, of_language_models: bool = False) -> list[str]:
+    """Names of the recipes that come with the package. Those of language models end in "language-model"."""
+    names = sorted(path.stem for path in RECIPES.glob("*.toml"))
+    return [name for name in names if name.endswith("language-model") == of_language_models]
 
 
 def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Reads a recipe and applies `key.sub=value` overrides to it.
+    """Reads the recipe of a translator; see `read_recipe`."""
+    return read_recipe(path_or_name, overrides, Recipe)
+
+
+def read_recipe(path_or_name: str | Path, overrides: Sequence[str], kind: type[AnyRecipe]) -> AnyRecipe:
+    """Reads a recipe of this kind and applies `key.sub=value` overrides to it.
 
     An override's value is read as TOML (`0.5`, `true`, `[1, 2]`, `"text"`) and, where it is none, as plain text. An
     empty value takes the key out, so that its default holds.
@@ -197,6 +237,7 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     Args:
         path_or_name: a TOML file, or the name of a recipe of this package such as "tatoeba-en-fr".
         overrides: in the order in which they are applied.
+        kind: what the recipe is to be.
 
     Raises:
         InputError: no such recipe, not TOML, an unknown key (the nearest known one is named) or a value out of range.
@@ -211,9 +252,9 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     for override in overrides:
         _apply_override(document, override)
     try:
-        return Recipe.model_validate(document)
+        return kind.model_validate(document)
     except ValidationError as error:
-        raise InputError("\n".join(f"{path}: {_explain(details)}" for details in error.errors())) from error
+        raise InputError("\n".join(f"{path}: {_explain(details, kind)}" for details in error.errors())) from error
 
 
 def _find_recipe(path_or_name: str | Path) -> Path:
@@ -254,10 +295,10 @@ def _parse_value(text: str) -> Any:
     return value if len(parsed) == 1 and isinstance(value, str | int | float | list) else text
 
 
-def _explain(details: ErrorDetails) -> str:
+def _explain(details: ErrorDetails, kind: type[Section]) -> str:
     key = ".".join(str(part) for part in details["loc"])
     if details["type"] == "extra_forbidden":
-        return f"unknown key '{key}'" + _nearest(key, _known_keys())
+        return f"unknown key '{key}'" + _nearest(key, _known_keys(kind))
     if details["type"] == "missing":
         return f"the key '{key}' is missing"
     message = details["msg"].removeprefix("Value error, ").splitlines()[0]
@@ -265,9 +306,9 @@ def _explain(details: ErrorDetails) -> str:
     return f"{key}: {message}{given}"
 
 
-def _known_keys() -> list[str]:
+def _known_keys(kind: type[Section]) -> list[str]:
     keys = []
-    for name, field in Recipe.model_fields.items():
+    for name, field in kind.model_fields.items():
         keys.append(name)
         section = next((part for part in (field.annotation, *get_args(field.annotation)) if _is_section(part)), None)
         if section is not None:
@@ -276,7 +317,7 @@ def _known_keys() -> list[str]:
 
 
 def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, _Section)
+    return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:

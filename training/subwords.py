@@ -19,21 +19,20 @@ _SUGGESTED_SIZE = re.compile(r"(?:<=|value\s+is\s+too\s+high.*?)\s*(\d+)")
 def train_vocabulary(
     texts: Iterable[str], *, size: int, model_type: Literal["unigram", "bpe", "char", "word"], seed: int
 ) -> tuple[Vocabulary, list[str]]:
-    """Learn a vocabulary of `size` entries from `texts`, one sentence each.
+    """Learn a vocabulary of `size` entries from `texts`, one sentence each, which are iterated over once or more.
 
-    A corpus too small for `size` gives the largest vocabulary that it supports. Returns the vocabulary and notices to
-    show (a smaller size, or what a lossy kind of vocabulary means). Raises `ValueError` where `texts` holds nothing
-    to learn from.
+    SentencePiece holds the texts in memory; no further copy is made. A corpus too small for `size` gives the largest
+    vocabulary that it supports. Returns the vocabulary and notices to show (a smaller size, or what a lossy kind of
+    vocabulary means). Raises `ValueError` where `texts` holds nothing to learn from.
     """
-    sentences = [escape(text) for text in texts if text.strip()]
-    if not sentences:
+    if not any(text.strip() for text in texts):
         raise ValueError("there is no text to learn a vocabulary from")
     notices = []
     lossless = model_type in ("unigram", "bpe")
     attempt = size
     while True:
         try:
-            model_bytes = _train(sentences, attempt, model_type, lossless, seed)
+            model_bytes = _train(texts, attempt, model_type, lossless, seed)
             break
         except RuntimeError as error:
             smaller = _supported_size(str(error), attempt)
@@ -48,11 +47,11 @@ def train_vocabulary(
     return vocabulary, notices
 
 
-def _train(sentences: list[str], size: int, model_type: str, lossless: bool, seed: int) -> bytes:
+def _train(texts: Iterable[str], size: int, model_type: str, lossless: bool, seed: int) -> bytes:
     sentencepiece.set_random_generator_seed(seed)
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.Train(
-        sentence_iterator=iter(sentences),
+        sentence_iterator=(escape(text) for text in texts if text.strip()),
         model_writer=written,
         vocab_size=size,
         model_type=model_type,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import chain
 
 import sacrebleu
 
+from training.distributed import World
 from training.prepared import Prepared
 from training.recipe import Recipe
 from translator.card import Score
@@ -35,25 +37,29 @@ class Validation:
     examples: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def validate(model: Seq2Seq, prepared: Prepared, recipe: Recipe) -> Validation:
-    """Measure `model`, in float32 on its own device; training state and random generators are left as they were."""
+def validate(model: Seq2Seq, prepared: Prepared, recipe: Recipe, world: World) -> Validation:
+    """Measure `model`, in float32 on its own device, dev divided among the processes; they all get the result.
+
+    Training state and random generators are left as they were.
+    """
     options = SearchOptions(beam_size=recipe.evaluation.beam_size)
     count = min(recipe.evaluation.bleu_sentences, len(prepared.dev))
-    sources = [prepared.dev.source(index).tolist() for index in range(count)]
+    own = range(count)[world.share(count)]
+    sources = [prepared.dev.source(index).tolist() for index in own]
     best = decode(model, sources, options, prepared.source_vocabulary, prepared.target_vocabulary, length_penalty=0.0)
-    texts = [prepared.target_vocabulary.decode(hypothesis.tokens) for hypothesis in best]
+    own_texts = [prepared.target_vocabulary.decode(hypothesis.tokens) for hypothesis in best]
+    texts = list(chain.from_iterable(world.gather(own_texts)))
     metric = sacrebleu.BLEU()
     bleu = metric.corpus_score(texts, [prepared.dev_target[:count]]).score
-    pairs = [(source, prepared.dev.target(index).tolist()) for index, source in enumerate(sources)]
-    log_probability = sum(
-        score_pairs(
-            model,
-            pairs,
-            source_eos_id=prepared.source_vocabulary.eos_id,
-            target_eos_id=prepared.target_vocabulary.eos_id,
-        )
+    pairs = [(source, prepared.dev.target(index).tolist()) for index, source in zip(own, sources, strict=True)]
+    log_probabilities = score_pairs(
+        model,
+        pairs,
+        source_eos_id=prepared.source_vocabulary.eos_id,
+        target_eos_id=prepared.target_vocabulary.eos_id,
     )
-    tokens = sum(len(target) + 1 for _, target in pairs)
+    log_probability = sum(chain.from_iterable(world.gather(log_probabilities)))
+    tokens = int(prepared.dev.target_lengths[:count].sum()) + count
     step = max(1, count // _EXAMPLES)
     return Validation(
         perplexity=math.exp(min(50.0, -log_probability / tokens)),
@@ -110,7 +116,7 @@ def decode(
         source_eos_id=source_vocabulary.eos_id,
         target_eos_id=target_vocabulary.eos_id,
         forbidden=[target_vocabulary.pad_id],
-        name=best_engine(model.decoder.output.weight.device.type, full_precision=True),
+        name=best_engine(model.decoder.output.weight.device.type, full_precision=True, config=model.config),
     )
     # Sentences of like length are read together.
     order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))

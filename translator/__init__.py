@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from translator.config import ModelConfig, SearchOptions
     from translator.description import ModelDirectoryError
     from translator.pipeline import Translator
-    from translator.translation import Alternative, SentenceTranslation, Translation
+    from translator.translation import Alignment, Alternative, SentenceTranslation, Translation
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Alignment",
     "Alternative",
     "Card",
     "ModelConfig",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Alignment": "translator.translation",
     "Alternative": "translator.translation",
     "Card": "translator.card",
     "ModelConfig": "translator.config",

@@ -1,4 +1,4 @@
-"""python -m translator translate | score | embed | inspect"""
+"""python -m translator COMMAND; `--help` lists the commands."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 from translator import __version__, scoring_commands
 from translator.command_line import (
     BYTE_ORDER_MARK,
+    Failure,
     chunks,
     decoded_lines,
     failures_of_streams,
@@ -22,6 +23,7 @@ from translator.command_line import (
     progress_bar,
     without_end,
 )
+from translator.generation_command import generate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,6 +42,7 @@ def main() -> None:
 
 main.add_command(scoring_commands.score)
 main.add_command(scoring_commands.embed)
+main.add_command(generate)
 
 
 @main.command()
@@ -58,6 +61,8 @@ main.add_command(scoring_commands.embed)
 @click.option(
     "--engine", default="auto", show_default=True, help="How to compute; inspect lists the engines. Also: ENGINE=…"
 )
+@click.option("--language-model", help="Directory of a language model of the target side that has a say in the search.")
+@click.option("--language-model-weight", type=click.FloatRange(0, 10), default=0.1, show_default=True, help="How much.")
 def translate(
     models: tuple[str, ...],
     combination: Combination,
@@ -65,6 +70,8 @@ def translate(
     engine: str,
     n_best: int | None,
     sample: bool,
+    language_model: str | None,
+    language_model_weight: float,
     **options: float | None,
 ) -> None:
     """Translate standard input to standard output, UTF-8, line by line.
@@ -81,6 +88,8 @@ def translate(
         options["alternatives"] = n_best - 1
     search_options = _search_options(sample, options)
     translator = load_translator(models, device, engine=engine, combination=combination)
+    if language_model is not None:
+        translator = _fused(translator, language_model, language_model_weight)
     writer = _Writer(translator, search_options, n_best is not None)
     source, target = sys.stdin.buffer, sys.stdout.buffer
     with failures_of_streams(), progress_bar(source, "translating") as advance:
@@ -109,6 +118,15 @@ def inspect(model: str, as_json: bool) -> None:
     console = Console(highlight=False, markup=False)
     for table in (*_tables(loaded), _engines(engine)):
         console.print(table)
+
+
+def _fused(translator: Translator, language_model: str, weight: float) -> Translator:
+    from translator.fusion import with_language_model
+
+    try:
+        return with_language_model(translator, language_model, weight)
+    except ValueError as error:
+        raise Failure(str(error)) from error
 
 
 def _search_options(sample: bool, options: dict[str, float | None]) -> SearchOptions:
@@ -190,14 +208,15 @@ def _tables(loaded: LoadedModel) -> Iterator[Table]:
 
     card, config = loaded.card, loaded.config
     sizes = f"{config.num_layers} layers, {config.hidden_size} cells, embeddings of {config.embedding_size}"
-    options = [name for name in ("residual", "feed_context", "tie_target_embedding") if getattr(config, name)]
+    named = ("residual", "feed_context", "tie_target_embedding", "input_feeding", "bidirectional")
+    options = [name for name in named if getattr(config, name)]
     facts = Table(title=card.name, show_header=False, title_justify="left")
     rows = [
         ("languages", f"{card.source_language} → {card.target_language}"),
         ("intended use", card.intended_use),
         ("not for", card.not_for),
         ("licence", card.licence),
-        ("network", f"{sizes}, attention {config.attention}" + "".join(f", {name}" for name in options)),
+        ("network", f"{config.cell}, {sizes}, attention {config.attention}" + "".join(f", {name}" for name in options)),
         ("source", "read backwards" if config.reverse_source else "read forwards"),
         ("vocabularies", f"{config.source_vocabulary_size:,} source, {config.target_vocabulary_size:,} target entries"),
         ("parameters", f"{card.parameters:,}, stored as {card.weight_storage}"),

@@ -6,7 +6,9 @@ import hashlib
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT_VERSION = 1
+# 2 has other cells than the LSTM, general and additive attention, input feeding and bidirectional encoders.
+FORMAT_VERSION = 2
+"""The newest version of the model directory that is read here; `ModelConfig.format_version` is the one written."""
 
 
 class _Part(BaseModel):
@@ -72,6 +74,14 @@ class TrainingLengths(_Part):
     target_maximum: int
 
 
+class AveragedModel(_Part):
+    """One of the models whose mean a model is. A checkpoint has no checksum."""
+
+    name: str
+    updates: int
+    weights_sha256: str = ""
+
+
 class FileRecord(_Part):
     sha256: str
     bytes: int
@@ -92,6 +102,12 @@ class Card(_Part):
     weight_storage: str = Field(default="float32", description="float32, bfloat16 or int8 (one scale per output row).")
     corpus: CorpusRecord | None = None
     training: TrainingRecord | None = None
+    # Left out where it is empty, so that cards from before keep their checksum.
+    averaged: list[AveragedModel] = Field(
+        default_factory=list,
+        exclude_if=lambda value: not value,
+        description="The models whose arithmetic mean the weights are; `training` is of the last of them.",
+    )
     training_lengths: TrainingLengths | None = None
     scores: list[Score] = Field(default_factory=list)
     bleu_by_length: list[LengthScore] = Field(default_factory=list)
@@ -104,7 +120,7 @@ class Card(_Part):
         return next((score for score in self.scores if score.metric == metric), None)
 
 
-def card_digest(card: Card) -> str:
+def card_digest(card: BaseModel) -> str:
     """SHA-256 of the card's JSON without the field `digest`."""
     return hashlib.sha256(card.model_dump_json(exclude={"digest"}).encode()).hexdigest()
 
@@ -143,6 +159,9 @@ def card_page(card: Card) -> str:
             f"({training.epochs:.1f} epochs, {training.target_tokens:,} target tokens) "
             f"in {training.minutes:.0f} minutes on {training.device}, torch {training.torch_version}"
         )
+    if card.averaged:
+        after = ", ".join(f"{averaged.updates:,}" for averaged in card.averaged)
+        lines.append(f"- weights: the arithmetic mean of {len(card.averaged)} models, after {after} updates")
     if card.corpus is not None:
         lines.append(
             f"- corpus: {card.corpus.name}, {card.corpus.train_pairs:,} training pairs, {card.corpus.licence}".rstrip(

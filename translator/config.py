@@ -6,16 +6,30 @@ default.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Combination = Literal["average", "log-linear"]
 """How an ensemble makes one distribution out of its members': the mean of p, or that of log p normalised anew."""
 
+CellName = Literal["lstm", "rnn", "simplified-gru", "gru", "cudnn-gru"]
+"""Recurrences; `translator.cells` has their equations."""
+
+AttentionName = Literal["none", "dot", "general", "additive"]
+
+
+def _later(default: Any, description: str) -> Any:
+    """A field that format version 1 does not have: it is written only where it says something else than before."""
+    return Field(default=default, exclude_if=lambda value: value == default, description=description)
+
 
 class ModelConfig(BaseModel):
-    """The architecture of a `Seq2Seq`. The defaults are those of Sutskever et al. 2014, section 3.4."""
+    """The architecture of a `Seq2Seq`. The defaults are those of Sutskever et al. 2014, section 3.4.
+
+    A configuration that can be said in format version 1 of the model directory is written as such (`format_version`),
+    so that older programs go on reading it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,24 +40,43 @@ class ModelConfig(BaseModel):
         gt=2, description="Number of target subwords or words, special symbols included."
     )
     embedding_size: int = Field(default=1000, gt=0, description="Dimensions of a source or target embedding.")
-    hidden_size: int = Field(default=1000, gt=0, description="Cells in each LSTM layer.")
+    hidden_size: int = Field(default=1000, gt=0, description="Cells in each layer.")
     num_layers: int = Field(default=4, ge=1, le=32, description="Layers of the encoder and, equally, of the decoder.")
     reverse_source: bool = Field(default=True, description="Feed the source sentence last word first (section 3.3).")
     residual: bool = Field(default=False, description="Add a layer's input to its output, from the second layer on.")
     feed_context: bool = Field(default=False, description="Feed h(x) to the decoder at every step (Britz et al. 2017).")
-    attention: Literal["none", "dot"] = Field(
-        default="none", description="Dot attention after the decoder's last layer."
+    attention: AttentionName = Field(
+        default="none", description="Attention after the decoder's last layer, by its score (translator.attention)."
     )
     tie_target_embedding: bool = Field(default=False, description="Share the target embedding with the output layer.")
+    cell: CellName = _later("lstm", "The recurrence of both sides (translator.cells).")
+    input_feeding: bool = _later(False, "Feed the attention's output to the decoder's next step (Luong et al. 2015).")
+    bidirectional: bool = _later(False, "Read the source in both directions, with hidden_size ÷ 2 cells in each.")
 
     @model_validator(mode="after")
-    def _check_tied_sizes(self) -> Self:
-        if self.tie_target_embedding and self.embedding_size != self.hidden_size:
+    def _check(self) -> Self:
+        if self.tie_target_embedding and self.embedding_size != self.output_size:
+            double = "twice the " if self.output_size != self.hidden_size else ""
             raise ValueError(
-                "tie_target_embedding needs embedding_size equal to hidden_size "
+                f"tie_target_embedding needs embedding_size equal to {double}hidden_size "
                 f"({self.embedding_size} and {self.hidden_size} given)"
             )
+        if self.input_feeding and self.attention == "none":
+            raise ValueError("input_feeding needs an attention: dot, general or additive")
+        if self.bidirectional and self.hidden_size % 2:
+            raise ValueError(f"bidirectional needs an even hidden_size ({self.hidden_size} given)")
         return self
+
+    @property
+    def output_size(self) -> int:
+        """Numbers that a layer hands on at every position: the lecture's GRUs hand on two vectors side by side."""
+        return self.hidden_size * (2 if self.cell in ("gru", "simplified-gru") else 1)
+
+    @property
+    def format_version(self) -> int:
+        """The oldest format version of the model directory that can say this."""
+        later = self.cell != "lstm" or self.input_feeding or self.bidirectional
+        return 2 if later or self.attention not in ("none", "dot") else 1
 
     @classmethod
     def sutskever2014(cls, source_vocabulary_size: int = 160_000, target_vocabulary_size: int = 80_000) -> Self:

@@ -48,6 +48,8 @@ class ContinuousDecoder:
         self._ended: list[Ticket] = []
         self._any_cancelled = False
         self._earliest_deadline = np.inf
+        self.steps = 0  # made so far
+        self.row_steps = 0  # hypotheses in the batch, summed over these steps
 
     @property
     def waiting(self) -> int:
@@ -58,6 +60,11 @@ class ContinuousDecoder:
     def live(self) -> int:
         """Sentences in the batch."""
         return 0 if self._batch is None else len(self._batch.tickets)
+
+    @property
+    def rows(self) -> int:
+        """Hypotheses in the batch."""
+        return 0 if self._batch is None else len(self._batch.tokens_R)
 
     @property
     def idle(self) -> bool:
@@ -83,6 +90,8 @@ class ContinuousDecoder:
             self._expire()
         self._admit()
         if self._batch is not None:
+            self.steps += 1
+            self.row_steps += self.rows
             try:
                 finished = self._batch.step()
             except Exception as error:

@@ -1,7 +1,8 @@
 """What of a model directory can be read without its network: configuration, vocabularies and card.
 
 Here all files are checked, those of the weights too. Loads no torch, so that a process which only prepares texts for
-another that decodes stays small.
+another that decodes stays small. A directory from a stranger can be opened: its files have fixed names and lead nowhere
+else, nothing in them is code, and what they say of sizes is believed only within limits.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from pydantic import ValidationError
 from translator.card import FORMAT_VERSION, Card, FileRecord, card_digest
 from translator.config import ModelConfig
 from translator.files import sha256_of
+from translator.tensor_header import check_header
 from translator.vocabulary import Vocabulary
 
 SHIPPED_MODELS = Path(__file__).parent / "pretrained"
 
 CHECKED_FILES = ("config.json", "model.safetensors", "source.model", "target.model", "README.md")
 CARD_FILE = "card.json"
+
+_LARGEST_JSON = 4 * 1024 * 1024
+_WIDEST_LAYER = 65_536
 
 
 class ModelDirectoryError(ValueError):
@@ -56,8 +61,20 @@ def read_description(path: str | Path) -> Description:
         )
     config = _read_config(path)
     card = _read_card(path)
+    strangers = sorted(card.files.keys() - set(CHECKED_FILES))
+    if strangers:
+        raise ModelDirectoryError(
+            f"{path / CARD_FILE}: records {strangers[0]!r}, which is no file of a model directory; copy it again"
+        )
     for name in CHECKED_FILES:
-        _check_file(path / name, card.files.get(name))
+        check_file(path / name, card.files.get(name))
+    weights = path / "model.safetensors"
+    try:
+        check_header(weights)
+    except ValueError as error:
+        raise ModelDirectoryError(
+            f"{weights}: cannot be read as safetensors ({error}); copy the directory again"
+        ) from error
     vocabularies = []
     for name, size in (
         ("source.model", config.source_vocabulary_size),
@@ -75,7 +92,7 @@ def read_description(path: str | Path) -> Description:
 
 def _read_config(path: Path) -> ModelConfig:
     file = path / "config.json"
-    document = _read_json(file, "is this a model directory?")
+    document = read_json(file, "is this a model directory?")
     version = document.get("format_version")
     if not isinstance(version, int):
         raise ModelDirectoryError(f"{file}: says no format_version; is this a model directory?")
@@ -84,27 +101,41 @@ def _read_config(path: Path) -> ModelConfig:
             f"{file}: has format version {version}, this program reads up to {FORMAT_VERSION}; "
             "install a newer version of it"
         )
+    if document.get("kind") == "language-model":
+        raise ModelDirectoryError(f"{path}: is a language model, which does not translate; see translator generate")
     try:
-        return ModelConfig.model_validate(document.get("model"))
+        config = ModelConfig.model_validate(document.get("model"))
     except ValidationError as error:
-        raise ModelDirectoryError(f"{file}: {_first_fault(error)}") from error
+        raise ModelDirectoryError(f"{file}: {first_fault(error)}") from error
+    if max(config.embedding_size, config.hidden_size) > _WIDEST_LAYER:
+        raise ModelDirectoryError(f"{file}: has a layer that is wider than {_WIDEST_LAYER:,}; copy the directory again")
+    return config
 
 
 def _read_card(path: Path) -> Card:
     file = path / CARD_FILE
-    document = _read_json(file, "copy the directory again")
+    document = read_json(file, "copy the directory again")
     try:
         card = Card.model_validate(document)
     except ValidationError as error:
-        raise ModelDirectoryError(f"{file}: {_first_fault(error)}") from error
+        raise ModelDirectoryError(f"{file}: {first_fault(error)}") from error
     if card_digest(card) != card.digest:
         raise ModelDirectoryError(f"{file}: was altered (its checksum does not match); copy the directory again")
     return card
 
 
-def _read_json(file: Path, advice: str) -> dict[str, object]:
+def _check_presence(file: Path, advice: str) -> None:
+    if file.is_symlink():
+        raise ModelDirectoryError(f"{file}: is a link; put a copy of what it leads to in its place")
     if not file.is_file():
         raise ModelDirectoryError(f"{file}: is missing; {advice}")
+
+
+def read_json(file: Path, advice: str) -> dict[str, object]:
+    """The JSON object in a file. Raises `ModelDirectoryError`, with `advice` where the file is missing."""
+    _check_presence(file, advice)
+    if file.stat().st_size > _LARGEST_JSON:
+        raise ModelDirectoryError(f"{file}: has more than {_LARGEST_JSON:,} bytes; copy the directory again")
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
@@ -114,9 +145,9 @@ def _read_json(file: Path, advice: str) -> dict[str, object]:
     return document
 
 
-def _check_file(file: Path, record: FileRecord | None) -> None:
-    if not file.is_file():
-        raise ModelDirectoryError(f"{file}: is missing; copy the directory again")
+def check_file(file: Path, record: FileRecord | None) -> None:
+    """Raise `ModelDirectoryError` where the file is not the one of the card's record."""
+    _check_presence(file, "copy the directory again")
     if record is None:
         raise ModelDirectoryError(f"{file}: card.json records no checksum for it; copy the directory again")
     size = file.stat().st_size
@@ -126,6 +157,7 @@ def _check_file(file: Path, record: FileRecord | None) -> None:
         raise ModelDirectoryError(f"{file}: was altered (its checksum does not match); copy the directory again")
 
 
-def _first_fault(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """What is wrong first, with the place where it is."""
     fault = error.errors()[0]
     return f"{'.'.join(str(part) for part in fault['loc']) or 'the document'}: {fault['msg']}"

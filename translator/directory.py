@@ -11,23 +11,19 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
 
-from translator.card import FORMAT_VERSION, Card, FileRecord, card_digest, card_page
+from translator.card import Card, FileRecord, card_digest, card_page
 from translator.config import ModelConfig
-from translator.description import CARD_FILE, CHECKED_FILES, ModelDirectoryError, read_description
+from translator.description import CARD_FILE, CHECKED_FILES, read_description
 from translator.files import sha256_of, written_directory
 from translator.model import Seq2Seq
 from translator.vocabulary import Vocabulary
+from translator.weights import WeightStorage, assign_weights, read_tensors, stored_tensors
 
-WeightStorage = Literal["float32", "bfloat16", "int8"]
-
-_SCALE_SUFFIX = ".scale"
+_TIED = "decoder.output.weight"
 
 
 @dataclass(frozen=True)
@@ -53,17 +49,21 @@ def save_model(
 ) -> None:
     """Write a model directory, whole or not at all; one that stands there already is exchanged for the new one.
 
-    `storage` "int8" keeps one float32 scale per output row of every matrix (symmetric, largest magnitude at 127).
-    Raises `OSError` where the disk is full or read-only; whatever was at `path` is then untouched.
+    `storage` is how matrices are stored, see `translator.weights`. Raises `OSError` where the disk is full or
+    read-only; whatever was at `path` is then untouched.
     """
     path = Path(path)
-    config = {"format_version": FORMAT_VERSION, "model": model.config.model_dump()}
+    version = model.config.format_version
+    config = {"format_version": version, "model": model.config.model_dump()}
     card = card.model_copy(
-        update={"parameters": model.parameter_count(), "weight_storage": storage, "format_version": FORMAT_VERSION}
+        update={"parameters": model.parameter_count(), "weight_storage": storage, "format_version": version}
     )
     with written_directory(path, marker=CARD_FILE) as directory:
         (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        save_file(_stored_tensors(model, storage), directory / "model.safetensors")
+        tensors = model.state_dict()
+        if model.config.tie_target_embedding:
+            del tensors[_TIED]
+        save_file(stored_tensors(tensors, storage), directory / "model.safetensors")
         (directory / "source.model").write_bytes(source_vocabulary.model_bytes)
         (directory / "target.model").write_bytes(target_vocabulary.model_bytes)
         _write_card(directory, card)
@@ -97,55 +97,16 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
     )
 
 
-def _stored_tensors(model: Seq2Seq, storage: WeightStorage) -> dict[str, Tensor]:
-    stored: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        if name == "decoder.output.weight" and model.config.tie_target_embedding:
-            continue
-        weight = tensor.detach().to("cpu", torch.float32).contiguous()
-        if storage == "int8" and weight.dim() == 2:
-            scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
-            stored[name] = torch.round(weight / scale[:, None]).to(torch.int8)
-            stored[name + _SCALE_SUFFIX] = scale
-        elif storage == "bfloat16" and weight.dim() == 2:
-            stored[name] = weight.to(torch.bfloat16)
-        else:
-            stored[name] = weight
-    return stored
-
-
 def _build_model(file: Path, config: ModelConfig) -> Seq2Seq:
-    try:
-        stored = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise ModelDirectoryError(
-            f"{file}: cannot be read as safetensors ({error}); copy the directory again"
-        ) from error
-    scales = {name: stored.pop(name) for name in list(stored) if name.endswith(_SCALE_SUFFIX)}
-    weights = {
-        name: tensor.float() * scales[name + _SCALE_SUFFIX][:, None]
-        if name + _SCALE_SUFFIX in scales
-        else tensor.float()
-        for name, tensor in stored.items()
-    }
+    weights = read_tensors(file)
     if config.tie_target_embedding and "decoder.embedding.weight" in weights:
-        weights["decoder.output.weight"] = weights["decoder.embedding.weight"]
+        weights[_TIED] = weights["decoder.embedding.weight"]
     with torch.device("meta"):
         model = Seq2Seq(config)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if expected != found:
-        name = next(iter(sorted(expected.items() ^ found.items())))[0]
-        raise ModelDirectoryError(
-            f"{file}: tensor {name} has shape {found.get(name, 'none')} "
-            f"where config.json asks for {expected.get(name, 'none')}"
-        )
-    model.load_state_dict(weights, assign=True)
+    assign_weights(model, weights, file)
     if config.tie_target_embedding:
         model.decoder.output.weight = model.decoder.embedding.weight
-    for layer in (*model.encoder.stack.lstm_layers(), *model.decoder.stack.lstm_layers()):
-        layer.flatten_parameters()
-    return model.requires_grad_(False).eval()
+    return model
 
 
 def _write_card(directory: Path, card: Card) -> None:

@@ -5,17 +5,21 @@ its layers are the decoder's first states, with nothing in between; the decoder 
 `<EOS>`.
 
 Departures from the paper, each an option that its preset leaves off:
+- `cell`: another recurrence than the LSTM, on both sides (`translator.cells`).
 - `residual`: from the second layer on, a layer's input is added to its output (deep stacks hardly train on small
   corpora).
 - `feed_context`: h(x), the encoder's last output, stands beside the embedding at every decoder step (Britz et al.
   2017).
-- `attention = "dot"`: Luong et al. 2015, after the decoder's last layer, without input feeding.
+- `attention`: after the decoder's last layer (`translator.attention`); with `input_feeding` its output also stands
+  beside the embedding at the next step (Luong et al. 2015, section 3.3), so that training goes step by step.
+- `bidirectional`: each encoder layer reads in both directions, with half of the cells in each. Layer for layer the last
+  states of both directions, side by side, are the decoder's first state, so that here too nothing stands in between.
 - `tie_target_embedding`: the output layer's weights are the target embedding (Press & Wolf 2017).
 - dropout between layers, one mask for all the positions of a sentence (Gal & Ghahramani 2016).
 Biases follow `torch.nn.LSTM`, which has two vectors a gate where the paper is silent.
 
-Names carry shapes: B batch, S source positions, T target positions, L layers, E embedding, H hidden, V target
-vocabulary.
+Names carry shapes: B batch, S source positions, T target positions, L layers, E embedding, H hidden, O output of a
+layer (that is H, but for the lecture's GRUs), V target vocabulary.
 """
 
 from __future__ import annotations
@@ -24,64 +28,24 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from translator.attention import Attention
 from translator.config import ModelConfig
-
-
-@dataclass(frozen=True)
-class State:
-    """What an LSTM stack remembers: `hidden_LBH` and `cell_LBH`, each [layers, batch, hidden]."""
-
-    hidden_LBH: Tensor
-    cell_LBH: Tensor
+from translator.stack import RecurrentStack, State, locked_dropout
 
 
 @dataclass(frozen=True)
 class Encoded:
     """A batch of source sentences as the decoder sees them.
 
-    `state` is h(x), the paper's vector of 2 · layers · hidden numbers; `context_BH` [batch, hidden] is the top
-    layer's last output; `memory_BSH` [batch, source, hidden] are all its outputs, in the order in which the source
+    `state` is h(x), for LSTMs the paper's vector of 2 · layers · hidden numbers; `context_BO` [batch, output] is the
+    top layer's last output; `memory_BSO` [batch, source, output] are all its outputs, in the order in which the source
     was read.
     """
 
     state: State
-    context_BH: Tensor
-    memory_BSH: Tensor
-
-
-class LSTMStack(nn.Module):
-    """Layers of LSTM cells (equations of Graves 2013) on top of each other, each called over the whole sequence."""
-
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int, residual: bool) -> None:
-        super().__init__()
-        self.residual = residual
-        self.layers = nn.ModuleList(
-            nn.LSTM(input_size if layer == 0 else hidden_size, hidden_size, batch_first=True)
-            for layer in range(num_layers)
-        )
-
-    def lstm_layers(self) -> list[nn.LSTM]:
-        """The layers, lowest first."""
-        return [layer for layer in self.layers if isinstance(layer, nn.LSTM)]
-
-    def forward(self, inputs_BTE: Tensor, state: State | None, dropout: float = 0.0) -> tuple[Tensor, State]:
-        """Run over [batch, time, input]; returns the top outputs [batch, time, hidden] and the last state.
-
-        `state` None stands for zeros. `dropout` acts on each layer's input; it is the caller's to give it in training
-        only.
-        """
-        hidden, cell = [], []
-        outputs_BTH = inputs_BTE
-        for index, layer in enumerate(self.layers):
-            layer_inputs = locked_dropout(outputs_BTH, dropout)
-            first = None if state is None else (state.hidden_LBH[index : index + 1], state.cell_LBH[index : index + 1])
-            layer_outputs, (hidden_1BH, cell_1BH) = layer(layer_inputs, first)
-            outputs_BTH = layer_outputs + layer_inputs if self.residual and index > 0 else layer_outputs
-            hidden.append(hidden_1BH)
-            cell.append(cell_1BH)
-        return outputs_BTH, State(torch.cat(hidden), torch.cat(cell))
+    context_BO: Tensor
+    memory_BSO: Tensor
 
 
 class Encoder(nn.Module):
@@ -91,7 +55,14 @@ class Encoder(nn.Module):
         super().__init__()
         self.reverse_source = config.reverse_source
         self.embedding = nn.Embedding(config.source_vocabulary_size, config.embedding_size)
-        self.stack = LSTMStack(config.embedding_size, config.hidden_size, config.num_layers, config.residual)
+        self.stack = RecurrentStack(
+            config.cell,
+            config.embedding_size,
+            config.hidden_size,
+            config.num_layers,
+            residual=config.residual,
+            bidirectional=config.bidirectional,
+        )
 
     def forward(self, source_BS: Tensor, eos_id: int, dropout: float = 0.0) -> Encoded:
         """Encode int64 ids [batch, source], all of one length, in reading order and without `<EOS>`.
@@ -101,8 +72,8 @@ class Encoder(nn.Module):
         """
         ends_B1 = source_BS.new_full((source_BS.shape[0], 1), eos_id)
         read_BS = torch.cat([source_BS.flip(1) if self.reverse_source else source_BS, ends_B1], dim=1)
-        memory_BSH, state = self.stack(self.embedding(read_BS), None, dropout)
-        return Encoded(state, memory_BSH[:, -1], memory_BSH)
+        memory_BSO, state = self.stack(self.embedding(read_BS), None, dropout)
+        return Encoded(state, self.stack.ends(memory_BSO), memory_BSO)
 
 
 class Decoder(nn.Module):
@@ -112,46 +83,61 @@ class Decoder(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(config.target_vocabulary_size, config.embedding_size)
         self.feed_context = config.feed_context
-        input_size = config.embedding_size + (config.hidden_size if config.feed_context else 0)
-        self.stack = LSTMStack(input_size, config.hidden_size, config.num_layers, config.residual)
-        self.attention = DotAttention(config.hidden_size) if config.attention == "dot" else None
-        self.output = nn.Linear(config.hidden_size, config.target_vocabulary_size)
+        self.input_feeding = config.input_feeding
+        fed = int(config.feed_context) + int(config.input_feeding)
+        input_size = config.embedding_size + fed * config.output_size
+        self.stack = RecurrentStack(
+            config.cell, input_size, config.hidden_size, config.num_layers, residual=config.residual
+        )
+        size = self.stack.output_size
+        self.attention = None if config.attention == "none" else Attention(config.attention, size)
+        self.output = nn.Linear(size, config.target_vocabulary_size)
         if config.tie_target_embedding:
             self.output.weight = self.embedding.weight
 
     def forward(self, inputs_BT: Tensor, encoded: Encoded, state: State, dropout: float = 0.0) -> tuple[Tensor, State]:
         """Teacher forcing over int64 ids [batch, target], which begin with `<EOS>`, or a step where target is 1.
 
-        Returns what the output layer reads, [batch, target, hidden], and the state after the last position.
+        Returns what the output layer reads, [batch, target, output], and the state after the last position.
         """
+        features_BTO, state, _ = self.forward_with_weights(inputs_BT, encoded, state, dropout)
+        return features_BTO, state
+
+    def forward_with_weights(
+        self, inputs_BT: Tensor, encoded: Encoded, state: State, dropout: float = 0.0
+    ) -> tuple[Tensor, State, Tensor | None]:
+        """As `forward`, and the attention's weights [batch, target, source]; None without attention."""
         inputs_BTE = self.embedding(inputs_BT)
         if self.feed_context:
-            context_BTH = encoded.context_BH.unsqueeze(1).expand(-1, inputs_BTE.shape[1], -1).to(inputs_BTE.dtype)
-            inputs_BTE = torch.cat([inputs_BTE, context_BTH], dim=2)
-        outputs_BTH, state = self.stack(inputs_BTE, state, dropout)
-        if self.attention is not None:
-            outputs_BTH = self.attention(outputs_BTH, encoded.memory_BSH)
-        return locked_dropout(outputs_BTH, dropout), state
+            context_BTO = encoded.context_BO.unsqueeze(1).expand(-1, inputs_BTE.shape[1], -1).to(inputs_BTE.dtype)
+            inputs_BTE = torch.cat([inputs_BTE, context_BTO], dim=2)
+        weights_BTS = None
+        if self.attention is not None and self.input_feeding:
+            outputs_BTO, state, weights_BTS = self._step_by_step(self.attention, inputs_BTE, encoded, state, dropout)
+        else:
+            outputs_BTO, state = self.stack(inputs_BTE, state, dropout)
+            if self.attention is not None:
+                memory = self.attention.remember(encoded.memory_BSO)
+                outputs_BTO, weights_BTS = self.attention(outputs_BTO, memory)
+        return locked_dropout(outputs_BTO, dropout), state, weights_BTS
 
-
-class DotAttention(nn.Module):
-    """Global attention with the dot score, Luong et al. 2015, equations 5, 7 and 8; batched over the whole target."""
-
-    def __init__(self, hidden_size: int) -> None:
-        super().__init__()
-        self.combine = nn.Linear(2 * hidden_size, hidden_size, bias=False)
-
-    def forward(self, outputs_BTH: Tensor, memory_BSH: Tensor, mask_BS: Tensor | None = None) -> Tensor:
-        """[batch, target, hidden] and [batch, source, hidden] to [batch, target, hidden].
-
-        `mask_BS` (bool) is true where `memory_BSH` holds a real position; None means everywhere.
-        """
-        scores_BTS = outputs_BTH @ memory_BSH.transpose(1, 2)
-        if mask_BS is not None:
-            scores_BTS = scores_BTS.masked_fill(~mask_BS.unsqueeze(1), -torch.inf)
-        weights_BTS = torch.softmax(scores_BTS, dim=-1)
-        attended_BTH = weights_BTS @ memory_BSH
-        return torch.tanh(self.combine(torch.cat([attended_BTH, outputs_BTH], dim=2)))
+    def _step_by_step(
+        self, attention: Attention, inputs_BTE: Tensor, encoded: Encoded, state: State, dropout: float
+    ) -> tuple[Tensor, State, Tensor]:
+        """With input feeding no step can be made before the attention of the step before it."""
+        memory = attention.remember(encoded.memory_BSO)
+        attended_BO = state.attended_BO
+        if attended_BO is None:
+            attended_BO = inputs_BTE.new_zeros(inputs_BTE.shape[0], self.stack.output_size)
+        step = self.stack.stepper(self.stack.dropout_masks(inputs_BTE, dropout))
+        outputs, weights = [], []
+        for inputs_BE in inputs_BTE.unbind(dim=1):
+            outputs_BO, state = step(torch.cat([inputs_BE, attended_BO.to(inputs_BE.dtype)], dim=1), state)
+            attended_B1O, weights_B1S = attention(outputs_BO.unsqueeze(1), memory)
+            attended_BO = attended_B1O.squeeze(1)
+            outputs.append(attended_BO)
+            weights.append(weights_B1S)
+        return torch.stack(outputs, dim=1), State(state.parts_LBH, attended_BO), torch.cat(weights, dim=1)
 
 
 class Seq2Seq(nn.Module):
@@ -183,25 +169,17 @@ class Seq2Seq(nn.Module):
                 embedding.weight.normal_(0.0, embedding_deviation, generator=generator)
 
     def forward(self, source_BS: Tensor, target_inputs_BT: Tensor, eos_id: int, dropout: float = 0.0) -> Tensor:
-        """What the output layer reads at every target position, [batch, target, hidden]."""
+        """What the output layer reads at every target position, [batch, target, output]."""
         encoded = self.encoder(source_BS, eos_id, dropout)
-        outputs_BTH, _ = self.decoder(target_inputs_BT, encoded, encoded.state, dropout)
-        features_BTH: Tensor = outputs_BTH
-        return features_BTH
+        outputs_BTO, _ = self.decoder(target_inputs_BT, encoded, encoded.state, dropout)
+        features_BTO: Tensor = outputs_BTO
+        return features_BTO
 
     def logits(self, features: Tensor) -> Tensor:
-        """Unnormalised log-probabilities [..., V] of features [..., hidden]."""
+        """Unnormalised log-probabilities [..., V] of features [..., output]."""
         logits: Tensor = self.decoder.output(features)
         return logits
 
     def parameter_count(self, *, biases: bool = True) -> int:
         """Number of parameters, a tied one counted once."""
         return sum(parameter.numel() for name, parameter in self.named_parameters() if biases or "bias" not in name)
-
-
-def locked_dropout(inputs_BTE: Tensor, probability: float) -> Tensor:
-    """Zero the same units at all positions of a sentence, [batch, time, units] (Gal & Ghahramani 2016, section 4)."""
-    if probability == 0.0:
-        return inputs_BTE
-    mask_B1E = functional.dropout(inputs_BTE.new_ones(inputs_BTE.shape[0], 1, inputs_BTE.shape[2]), probability)
-    return inputs_BTE * mask_B1E

@@ -8,6 +8,7 @@ from typing import Any, overload
 
 import torch
 
+from translator.alignment import align
 from translator.config import Combination, SearchOptions
 from translator.decoder import ContinuousDecoder
 from translator.directory import LoadedModel, load_model
@@ -122,6 +123,13 @@ class Translator(Texts):
         if isinstance(texts, str):
             return self._translate([texts], options, split_sentences, progress)[0]
         return self._translate(texts, options, split_sentences, progress)
+
+    def aligned(self, translation: Translation) -> Translation:
+        """A translation of this model with what its attention looked at: `sentences[i].alignment`.
+
+        It takes a second pass over the sentences. Raises `ValueError` for a model without attention.
+        """
+        return align(self.loaded, translation)
 
     def _translate(
         self,

@@ -6,7 +6,6 @@ sentence becomes a query for the decoder. What the decoder finds is put back whe
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,8 @@ from translator.description import read_description
 from translator.ensemble import ensemble_card, model_paths
 from translator.search import Hypothesis, Query
 from translator.segmentation import Segments
-from translator.translation import Alternative, SentenceTranslation, Translation
+from translator.symptoms import repeated, untested
+from translator.translation import Alternative, SentenceTranslation, Translation, as_read, assemble
 from translator.vocabulary import Vocabulary
 
 # Where the card does not say how long the training sentences were, and for models that saw nothing but very short ones.
@@ -43,6 +43,20 @@ class Draft:
     queries: tuple[Query, ...]
     places: tuple[int, ...]
 
+    def parts(self) -> list[Draft]:
+        """A draft for each sentence of the text by itself, in order."""
+        return [
+            Draft(
+                Segments(self.segments.text[start:end], ((0, end - start),)),
+                {0: self.cut[index]} if index in self.cut else {},
+                self.wanted,
+                (self.sentences[place],),
+                (self.queries[place],),
+                (0,),
+            )
+            for index, ((start, end), place) in enumerate(zip(self.segments.spans, self.places, strict=True))
+        ]
+
 
 @dataclass(frozen=True)
 class _Decoded:
@@ -50,9 +64,8 @@ class _Decoded:
 
     candidates: tuple[Alternative, ...]
     warnings: tuple[str, ...]
-
-    def candidate(self, rank: int) -> Alternative:
-        return self.candidates[rank if rank < len(self.candidates) else 0]
+    source_tokens: tuple[int, ...]
+    target_tokens: tuple[int, ...]
 
 
 class _Encoded(dict[str, list[int]]):
@@ -141,8 +154,9 @@ class Texts:
         candidates: dict[str, Alternative] = {}
         for hypothesis in hypotheses:
             text = _one_line(self._target_vocabulary.decode(hypothesis.tokens))
-            candidates.setdefault(_read(text), Alternative(text, hypothesis.score, hypothesis.log_probability))
-        return _Decoded(tuple(candidates.values())[:wanted], tuple(self._warnings(query.source, hypotheses[0])))
+            candidates.setdefault(as_read(text), Alternative(text, hypothesis.score, hypothesis.log_probability))
+        warnings = tuple(self._warnings(query.source, hypotheses[0]))
+        return _Decoded(tuple(candidates.values())[:wanted], warnings, query.source, hypotheses[0].tokens)
 
     def _warnings(self, source: Sequence[int], best: Hypothesis) -> Iterator[str]:
         lengths = self.card.training_lengths
@@ -158,40 +172,33 @@ class Texts:
             yield "unknown: the translation has a word that is not in the vocabulary"
         if not best.finished:
             yield f"truncated: the translation of a sentence was cut after {len(best.tokens)} tokens"
+        phrase = repeated(best.tokens, source)
+        if phrase:
+            words = as_read(self._target_vocabulary.decode(phrase))
+            yield f"repetition: the translation says '{words}' again and again"
         if not best.tokens:
             yield "empty: the model has no translation for a sentence"
 
     def _assemble(self, draft: Draft, found: Sequence[_Decoded]) -> Translation:
         """Put the translations, and each rank of alternatives, where the sentences stood."""
-        segments = draft.segments
-        ranks = max((len(sentence.candidates) for sentence in found), default=1)
-        wholes: dict[str, Alternative] = {}
-        for rank in range(ranks):
-            chosen = [sentence.candidate(rank) for sentence in found]
-            text, _ = segments.join([candidate.text for candidate in chosen])
-            score = math.fsum(candidate.score for candidate in chosen)
-            log_probability = math.fsum(candidate.log_probability for candidate in chosen)
-            wholes.setdefault(_read(text), Alternative(text, score, log_probability))
-        best, *others = wholes.values()
-        _, target_spans = segments.join([sentence.candidates[0].text for sentence in found])
+        text = draft.segments.text
         sentences = []
-        for index, (sentence, (start, end), (target_start, target_end)) in enumerate(
-            zip(found, segments.spans, target_spans, strict=True)
-        ):
+        for index, (sentence, (start, end)) in enumerate(zip(found, draft.segments.spans, strict=True)):
             warnings = sentence.warnings
             if index in draft.cut:
                 parts = f"parts of at most {self.longest_source}"
                 split = f"split: a sentence of {draft.cut[index]} tokens was translated in {parts}"
                 warnings = (split, *(warning for warning in warnings if not warning.startswith("long:")))
-            translation, *alternatives = sentence.candidates
+            warnings += tuple(untested(self.card, text[start:end]))
+            best, *others = sentence.candidates
             sentences.append(
                 SentenceTranslation(
-                    start, end, target_start, target_end, segments.text[start:end],
-                    translation.text, translation.score, translation.log_probability, tuple(alternatives), warnings,
+                    start, end, 0, 0, text[start:end],
+                    best.text, best.score, best.log_probability, tuple(others), warnings,
+                    sentence.source_tokens, sentence.target_tokens,
                 )
             )  # fmt: skip
-        warnings = tuple(dict.fromkeys(warning for sentence in sentences for warning in sentence.warnings))
-        return Translation(best.text, best.score, tuple(others), warnings, tuple(sentences))
+        return assemble(text, sentences)
 
 
 def _check_text(text: object, number: int) -> None:
@@ -209,11 +216,6 @@ def _check_text(text: object, number: int) -> None:
 def _normalised(sentence: str) -> str:
     """What the model reads: NFC, as composed letters are what its training text has."""
     return unicodedata.normalize("NFC", sentence)
-
-
-def _read(text: str) -> str:
-    """What a reader sees: texts that differ in the kind of their spaces alone are the same, as "gare ?" with U+00A0."""
-    return " ".join(text.split())
 
 
 def _one_line(translation: str) -> str:

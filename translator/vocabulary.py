@@ -60,10 +60,10 @@ class Vocabulary:
         ids: list[int] = self._processor.EncodeAsIds(_escaped(text, 1))
         return ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The same for many texts, with several threads; for a few, `encode` is faster."""
+    def encode_batch(self, texts: Sequence[str], *, threads: int = -1) -> list[list[int]]:
+        """The same for many texts, with several threads (-1: one for each core); for a few, `encode` is faster."""
         escaped = [_escaped(text, position) for position, text in enumerate(texts, 1)]
-        ids: list[list[int]] = self._processor.EncodeAsIds(escaped) if escaped else []
+        ids: list[list[int]] = self._processor.EncodeAsIds(escaped, num_threads=threads) if escaped else []
         return ids
 
     def pieces(self, ids: Sequence[int]) -> list[str]:

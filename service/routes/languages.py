@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, request
 
+from service.files import KINDS
 from service.languages import AUTO, language_name
 from service.schemas import DetectRequest, read_request
 from service.state import service
@@ -21,14 +22,20 @@ _LIMITS = (
     "concurrent_requests",
     "queue_texts",
     "queue_characters",
+    "queue_sentences",
+    "queue_tokens",
+    "work_per_request",
     "deadline_seconds",
 )
 
 
 @blueprint.get("/languages")
 def get_languages() -> Response:
-    languages = service().languages
-    return jsonify([{"code": languages.source, "name": language_name(languages.source), "targets": [languages.target]}])
+    listed = [
+        {"code": source, "name": language_name(source), "targets": targets}
+        for source, targets in service().languages.targets.items()
+    ]
+    return jsonify(listed)
 
 
 @blueprint.post("/detect")
@@ -45,11 +52,11 @@ def get_frontend_settings() -> Response:
         {
             "charLimit": settings.characters_per_text,
             "frontendTimeout": 500,  # milliseconds a page waits for the next key before it asks for a translation
-            "apiKeys": False,
-            "keyRequired": False,
+            "apiKeys": service().keys.needed,
+            "keyRequired": service().keys.needed,
             "suggestions": False,
-            "filesTranslation": False,
-            "supportedFilesFormat": [],
+            "filesTranslation": True,
+            "supportedFilesFormat": list(KINDS),
             "language": {
                 "source": {"code": AUTO, "name": "Auto Detect"},
                 "target": {"code": languages.target, "name": language_name(languages.target)},

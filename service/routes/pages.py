@@ -9,7 +9,7 @@ from service.state import service
 
 blueprint = Blueprint("pages", __name__)
 
-_POLICY = "; ".join(
+POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
@@ -37,5 +37,5 @@ def get_page() -> Response:
         address=request.host_url.rstrip("/"),
     )
     response = make_response(page)
-    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["Content-Security-Policy"] = POLICY
     return response

@@ -14,12 +14,18 @@ from rich.table import Table
 
 from tests.benchmarks.load_generator import Point
 from tests.benchmarks.load_sentences import BEAM_SIZE
+from tests.benchmarks.machine import Figure
 from tests.benchmarks.offline_translation import OfflineRun
 
 COMPARED_CLIENTS = 32
 """The number of clients at which contenders are compared."""
-_OFFLINE_GOAL = 0.8
-_ONE_AT_A_TIME_GOAL = 5.0
+# Contender, goal of the ratio to it, and what it is.
+_GOALS = (
+    ("offline", 0.8, "Translator.translate offline, the load generator busy beside it"),
+    ("one at a time", 5.0, "one text at a time, as LibreTranslate works"),
+    ("batching off", None, "the service with batching off"),
+)
+_HEALTH_MILLISECONDS = 50
 _MEBIBYTE = 1024 * 1024
 
 
@@ -61,14 +67,17 @@ class Measurements:
         """Sentences a second in every round."""
         return [visit.at(clients).sentences_per_second for visit in self.of(contender)]
 
+    def others(self, name: str) -> list[float]:
+        """The same of what the service is compared with; `offline` is the one without a service."""
+        return [run.sentences_per_second for run in self.offline] if name == "offline" else self.rates(name)
+
     def ratios(self) -> dict[str, list[float]]:
-        """The service's rate divided by each other's, round by round; `offline` is the one without a service."""
+        """The service's rate divided by each other's, round by round."""
         service = self.rates("service")
-        others = {name: self.rates(name) for name in self.contenders() if name != "service"}
-        others["offline"] = [run.sentences_per_second for run in self.offline]
+        others = [*(name for name in self.contenders() if name != "service"), "offline"]
         return {
-            name: [ours / theirs for ours, theirs in zip(service, rates, strict=False) if theirs]
-            for name, rates in others.items()
+            name: [ours / theirs for ours, theirs in zip(service, self.others(name), strict=False) if theirs]
+            for name in others
         }
 
     def document(self) -> dict[str, Any]:
@@ -97,23 +106,45 @@ def print_report(measured: Measurements, console: Console) -> None:
     console.print(Group(_ratios(measured), "", _load(measured), "", _memory(measured)))
 
 
+def service_figures(measured: Measurements) -> list[Figure]:
+    """The service's throughput against its contenders', as far as there are goals, and the wait for its health."""
+    clients = f"{COMPARED_CLIENTS} clients"
+    ratios = measured.ratios()
+    rates = spread(measured.rates("service"))
+    visits = measured.of("service")
+    figures = []
+    for name, goal, title in _GOALS:
+        if goal is None or not ratios.get(name):
+            continue
+        others = spread(measured.others(name))
+        figure = Figure(f"service, {clients} ÷ {title}", goal, True, ratios[name], f"{rates} and {others} sentences/s")
+        figures.append(figure)
+    waits = [visit.at(COMPARED_CLIENTS).health.p99 for visit in visits]
+    failed = _failures([point for visit in visits for point in visit.points])
+    figures.append(
+        Figure(
+            f"/health p99 meanwhile ÷ {_HEALTH_MILLISECONDS} ms",
+            1.0,
+            False,
+            [wait / _HEALTH_MILLISECONDS for wait in waits],
+            f"{spread(waits)} ms; failures at all numbers of clients: {failed}",
+        )
+    )
+    return figures
+
+
 def _ratios(measured: Measurements) -> Table:
     table = Table(title=f"The service's sentences/s at {COMPARED_CLIENTS} clients, divided by those of …")
     for heading in ("", "ratio", "goal", "", "service", "the other"):
         table.add_column(heading, justify="left" if not heading else "right")
     ratios = measured.ratios()
-    for name, goal, title in (
-        ("offline", _OFFLINE_GOAL, "Translator.translate offline, the load generator busy beside it"),
-        ("one at a time", _ONE_AT_A_TIME_GOAL, "one text at a time, as LibreTranslate works"),
-        ("batching off", None, "the service with batching off"),
-    ):
+    for name, goal, title in _GOALS:
         if not ratios.get(name):
             continue
-        other = [run.sentences_per_second for run in measured.offline] if name == "offline" else measured.rates(name)
         verdict = "" if goal is None else "reached" if statistics.median(ratios[name]) >= goal else "missed"
         table.add_row(
             title, spread(ratios[name], "{:.2f}".format), "" if goal is None else f"≥ {goal:g}", verdict,
-            spread(measured.rates("service")), spread(other),
+            spread(measured.rates("service")), spread(measured.others(name)),
         )  # fmt: skip
     return table
 

@@ -121,8 +121,8 @@ class _Stopwatch:
         return result
 
 
-def machine_table(figures: Sequence[Figure]) -> Table:
-    table = Table(title="Decoding against the machine: medians of the rounds (smallest–largest)", title_justify="left")
+def machine_table(figures: Sequence[Figure], title: str = "Decoding against the machine") -> Table:
+    table = Table(title=f"{title}: medians of the rounds (smallest–largest)", title_justify="left")
     for heading in ("ratio", "goal", "", "of what", "in the last round"):
         table.add_column(heading)
     for figure in figures:

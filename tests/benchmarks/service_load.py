@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -53,13 +54,22 @@ _WIDTH = 150
 def main(model: str, files: tuple[Path, ...], seconds: float, rounds: int, json_file: Path | None) -> None:
     """Load the service and its contenders over HTTP on 127.0.0.1, and compare them."""
     end_in_order_on_sigterm()
+    progress = Console(stderr=True, highlight=False)
+    measured = measure_service(model, read_sentences(files), seconds, rounds, progress.print)
+    print_report(measured, Console(width=None if sys.stdout.isatty() else _WIDTH))
+    if json_file is not None:
+        json_file.write_text(json.dumps(measured.document(), indent=2) + "\n", encoding="utf-8")
+
+
+def measure_service(
+    model: str, sentences: list[str], seconds: float, rounds: int, progress: Callable[[str], None]
+) -> Measurements:
+    """The service and its contenders in turn, under every number of clients; `model` is a directory or a name."""
     model = str(Path(model).resolve()) if Path(model).is_dir() else model
     languages = model_languages(model)
-    sentences = read_sentences(files)
-    progress = Console(stderr=True, highlight=False)
     contenders = [service(), service_without_batching(), one_at_a_time()]
     if None in contenders:
-        progress.print(f"The service has no setting {', '.join(BATCHING_OFF)}: batching off is left out.")
+        progress(f"The service has no setting {', '.join(BATCHING_OFF)}: batching off is left out.")
     measured = Measurements(Path(model).name, len(sentences), seconds, len(os.sched_getaffinity(0)))
     for number in range(1, rounds + 1):
         # There and back: whoever is always first would always have the cooler processor.
@@ -82,10 +92,8 @@ def main(model: str, files: tuple[Path, ...], seconds: float, rounds: int, json_
                     )
                 )
                 measured.offline.append(run)
-                progress.print(f"round {number}, offline: {run.sentences_per_second:.1f} sentences/s")
-    print_report(measured, Console(width=None if sys.stdout.isatty() else _WIDTH))
-    if json_file is not None:
-        json_file.write_text(json.dumps(measured.document(), indent=2) + "\n", encoding="utf-8")
+                progress(f"round {number}, offline: {run.sentences_per_second:.1f} sentences/s")
+    return measured
 
 
 def _visit(
@@ -95,7 +103,7 @@ def _visit(
     languages: tuple[str, str],
     sentences: list[str],
     seconds: float,
-    progress: Console,
+    progress: Callable[[str], None],
 ) -> Visit:
     """Start the contender, measure it under every number of clients, stop it; all get the same sentences in order."""
     rotation = Rotation(sentences)
@@ -116,7 +124,7 @@ def _visit(
                 )
             )
             points.append(point)
-            progress.print(
+            progress(
                 f"round {number}, {contender.name}, {clients} clients: {point.sentences_per_second:.1f} sentences/s"
             )
         time.sleep(_IDLE_SECONDS)

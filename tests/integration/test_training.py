@@ -12,11 +12,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from training.checkpoint import read_checkpoint, write_checkpoint
+from training.distributed import World
 from training.errors import InputError
+from training.prepared import load_prepared
+from training.recipe import load_recipe
+from training.trainer import Trainer
+from training.updating import Outcome
 from translator.directory import load_model
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +34,7 @@ def _command(directory: Path, prepared: Path, *options: str) -> list[str]:
         *(sys.executable, "-m", "training", "train", "smoke", "--prepared", str(prepared)),
         *("--set", f"output.directory={directory}", "--set", "evaluation.bleu_sentences=10"),
         *("--set", "optimisation.epochs=3", "--set", "evaluation.every_epochs=0.2", "--set", "model.dropout=0.2"),
+        *("--set", "optimisation.deterministic=true"),  # which a GPU needs to end with the same bits
         *options,
     ]
 
@@ -147,7 +155,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(uninterrupted: Path, prep
     assert whole["position"]["update"] == killed["position"]["update"]
     for name, tensor in whole["model"].items():
         assert torch.equal(tensor, killed["model"][name]), name
-    assert torch.equal(whole["random"]["torch"], killed["random"]["torch"])
+    assert torch.equal(whole["random"][0]["torch"], killed["random"][0]["torch"])
     logs = [_log(run) for run in (uninterrupted, directory)]
     assert [(entry["event"], entry["update"]) for entry in logs[0]] == [
         (entry["event"], entry["update"]) for entry in logs[1]
@@ -234,3 +242,100 @@ def test_a_full_disk_while_a_checkpoint_is_written_leaves_the_old_one(uninterrup
     with pytest.raises(InputError, match="could not be written"):
         write_checkpoint(checkpoint, read_checkpoint(checkpoint))
     assert checkpoint.read_bytes() == before
+
+
+def test_a_second_trainer_on_the_same_folder_is_refused(prepared: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    first = subprocess.Popen(
+        _command(directory, prepared, "--set", "optimisation.epochs=500"),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (directory / "log.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        message = _fails(_command(directory, prepared))
+        assert "another process is training here" in message or "holds a run already" in message
+        resumed = _fails(_command(directory, prepared, *(["--resume"] if "holds" in message else [])))
+        assert "another process is training here" in resumed
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.wait(timeout=60)
+
+
+def _trainer(prepared: Path, directory: Path, *overrides: str) -> Trainer:
+    options = ("evaluation.bleu_sentences=4", "evaluation.every_epochs=0.5", "optimisation.epochs=1", *overrides)
+    recipe = load_recipe("smoke", [f"output.directory={directory}", *options])
+    return Trainer(recipe, load_prepared(prepared), world=World.alone(), console=Console(quiet=True))
+
+
+def _spoil(trainer: Trainer, monkeypatch: pytest.MonkeyPatch, *, at: int, times: int) -> None:
+    """Make the gradient of update `at` infinite, the first `times` that the trainer comes to it."""
+    update = trainer.updater.update
+    left = [times]
+
+    def spoilt(*arguments: Any, **keywords: Any) -> Outcome:
+        if trainer.position.update == at and left[0]:
+            left[0] -= 1
+            with torch.no_grad():
+                trainer.model.decoder.output.bias.fill_(torch.inf)
+        return update(*arguments, **keywords)
+
+    monkeypatch.setattr(trainer.updater, "update", spoilt)
+
+
+def test_a_divergence_stops_the_run_and_leaves_the_last_good_state(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(prepared, tmp_path / "run")
+    _spoil(trainer, monkeypatch, at=30, times=1)
+    with pytest.raises(InputError, match=r"(?s)loss is nan after update 39 .*good after update 20"):
+        trainer.run(resume=False)
+    state = read_checkpoint(tmp_path / "run" / "state" / "checkpoint.pt")
+    assert state["position"]["update"] == 20
+    assert all(torch.isfinite(weight).all() for weight in state["model"].values())
+
+
+def test_a_divergence_is_rolled_back_with_half_the_rate(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = _trainer(prepared, tmp_path / "undisturbed")
+    undisturbed.run(resume=False)
+    trainer = _trainer(prepared, tmp_path / "run", "optimisation.on_divergence=roll-back")
+    _spoil(trainer, monkeypatch, at=30, times=2)
+    trainer.run(resume=False)
+    state = read_checkpoint(tmp_path / "run" / "state" / "checkpoint.pt")
+    assert (state["position"]["update"], state["position"]["roll_backs"]) == (39, 2)
+    assert trainer.updater.learning_rate == pytest.approx(undisturbed.updater.learning_rate / 4)
+    entries = _log(tmp_path / "run")
+    assert [(entry["event"], entry["update"]) for entry in entries] == [
+        ("validation", 20),
+        ("train", 39),
+        ("validation", 39),
+    ]
+    assert all(np.isfinite(entry["perplexity"]) for entry in entries)
+
+
+def test_what_goes_on_diverging_is_given_up(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = _trainer(prepared, tmp_path / "run", "optimisation.on_divergence=roll-back")
+    _spoil(trainer, monkeypatch, at=30, times=9)
+    with pytest.raises(InputError, match="half the learning rate"):
+        trainer.run(resume=False)
+
+
+def test_the_moving_average_is_what_is_saved(prepared: Path, tmp_path: Path) -> None:
+    """Against the average computed from the weights after each update, without the first updates being special."""
+    decay = 0.9
+    trainer = _trainer(prepared, tmp_path / "run", f"optimisation.weight_average={decay}")
+    expected: dict[str, torch.Tensor] = {}
+    for place, loaded in trainer.loader.ahead(trainer._places()):
+        trainer.update(place.indices, loaded)
+        for name, weight in trainer.model.state_dict().items():
+            before = expected.get(name, weight.clone())
+            expected[name] = decay * before + (1 - decay) * weight
+    for name, average in trainer.updater.measured_model.state_dict().items():
+        torch.testing.assert_close(average, expected[name])
+    assert not torch.equal(expected["decoder.output.bias"], trainer.model.decoder.output.bias)

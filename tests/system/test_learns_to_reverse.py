@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from training.distributed import World
 from training.prepared import EncodedPairs, Prepared, PreparedRecord
 from training.recipe import Recipe
 from training.subwords import train_vocabulary
@@ -83,7 +84,7 @@ def test_four_layers_reverse_held_out_digits(tmp_path: Path) -> None:
         source_vocabulary=vocabulary,
         target_vocabulary=vocabulary,
     )
-    trainer = Trainer(recipe, prepared, console=Console(quiet=True))
+    trainer = Trainer(recipe, prepared, world=World.alone(), console=Console(quiet=True))
     trainer.run(resume=False)
     sources = [prepared.dev.source(index).tolist() for index in range(HELD_OUT)]
     best = decode(trainer.model, sources, SearchOptions(), vocabulary, vocabulary, length_penalty=0.0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from training.distributed import World
 from training.preparation import prepare
 from training.recipe import load_recipe
 from training.trainer import train
@@ -30,7 +31,7 @@ def test_the_paper_s_recipe_runs_on_a_tiny_corpus(tmp_path: Path, monkeypatch: p
     recipe = load_recipe("sutskever2014-wmt14-en-fr", ["corpus.kind=moses", "corpus.path=corpus"])
     prepared = prepare(recipe, tmp_path / "prepared", console=console)
     assert any("the corpus supports a vocabulary of" in notice for notice in prepared.record.notices)
-    model = load_model(train(recipe, prepared, resume=False, console=console))
+    model = load_model(train(recipe, prepared, resume=False, world=World.alone(), console=console))
     assert (model.config.num_layers, model.config.hidden_size, model.config.embedding_size) == (4, 1000, 1000)
     assert model.card.training is not None
     assert model.card.training.epochs <= 7.5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -70,6 +72,28 @@ def test_sorting_by_target_length_keeps_padding_small() -> None:
     assert sampler.target_padding() < 0.03
 
 
+@given(
+    lengths=st.lists(st.integers(2, 12), min_size=1, max_size=9).map(sorted),
+    most=st.integers(1, 6),
+)
+def test_batches_are_cut_where_they_cost_least(lengths: list[int], most: int) -> None:
+    """Against every way to cut them."""
+
+    def cost(ends: tuple[int, ...]) -> float:
+        starts = (0, *ends[:-1])
+        if any(end - start > most for start, end in zip(starts, ends, strict=True)):
+            return np.inf
+        return sum(
+            batches._BATCH_COST_TOKENS + lengths[end - 1] * (end - start)
+            for start, end in zip(starts, ends, strict=True)
+        )
+
+    inner = range(1, len(lengths))
+    ways = [(*cuts, len(lengths)) for count in range(len(lengths)) for cuts in combinations(inner, count)]
+    found = batches._cheapest_ends(np.array(lengths), np.full(len(lengths), most))
+    assert cost(tuple(found)) == min(map(cost, ways))
+
+
 def test_windows_divide_a_large_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "_PAIRS_A_WINDOW", 50)
     sampler = BatchSampler(_pairs([(1 + index % 3, 2) for index in range(170)]), batch_sentences=16, seed=1)
@@ -82,7 +106,12 @@ def test_collate_lays_out_inputs_and_targets() -> None:
     assert batch.target_inputs_BT.tolist() == [[2, 11, 11, 11], [2, 10, 0, 0]]
     assert batch.targets_N.tolist() == [11, 11, 11, 2, 10, 2]
     assert batch.positions_N.tolist() == [0, 1, 2, 3, 4, 5]
-    assert (batch.target_tokens, batch.source_tokens) == (6, 6)
+
+
+def test_tokens_are_counted_with_the_end_of_sentence() -> None:
+    sampler = BatchSampler(_pairs([(2, 1), (2, 3)]), batch_sentences=2, seed=1)
+    work = sampler.work(np.array([1, 0]))
+    assert (work.source_tokens, work.target_tokens, work.attended_pairs) == (6, 6, 3 * 2 + 3 * 4)
 
 
 def test_one_kind_of_size_must_be_given() -> None:

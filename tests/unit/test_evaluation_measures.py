@@ -102,7 +102,7 @@ def test_a_system_cannot_be_told_apart_from_itself() -> None:
 
 
 def test_equal_systems_are_rarely_told_apart() -> None:
-    """About one in twenty may look better or worse by chance; by one-sided p-values it would be one in ten."""
+    """About one in twenty may look significant where nothing differs; one-sided p-values would give one in ten."""
     wrong = 0
     for trial in range(60):
         references = sentences(30, trial)

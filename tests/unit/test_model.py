@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from translator.config import ModelConfig
-from translator.model import Seq2Seq, locked_dropout
+from translator.model import Seq2Seq
+from translator.stack import State, locked_dropout
 
 EOS = 2
 
@@ -109,7 +110,7 @@ def test_all_layers_hand_their_states_over() -> None:
     encoded = model.encoder(source, EOS)
     assert encoded.state.hidden_LBH.numel() + encoded.state.cell_LBH.numel() == 2 * 3 * 6
     hidden, cell = encoded.state.hidden_LBH.detach().requires_grad_(), encoded.state.cell_LBH.detach().requires_grad_()
-    state = type(encoded.state)(hidden, cell)
+    state = State((hidden, cell))
     outputs, _ = model.decoder(torch.tensor([[EOS, 4]]), encoded, state)
     outputs.sum().backward()
     assert hidden.grad is not None
@@ -124,16 +125,15 @@ def test_dot_attention_is_its_equations() -> None:
     outputs, _ = model.decoder.stack(model.decoder.embedding(torch.tensor([[EOS, 4]])), encoded.state)
     attention = model.decoder.attention
     assert attention is not None
-    memory = encoded.memory_BSH[0].detach().numpy()
+    memory = encoded.memory_BSO[0].detach().numpy()
     combine = attention.combine.weight.detach().numpy()
+    found, _ = attention(outputs, attention.remember(encoded.memory_BSO))
     for position in range(2):
         query = outputs[0, position].detach().numpy()
         scores = np.exp(memory @ query)
         attended = (scores / scores.sum()) @ memory
         expected = np.tanh(combine @ np.concatenate([attended, query]))
-        np.testing.assert_allclose(
-            attention(outputs, encoded.memory_BSH)[0, position].detach().numpy(), expected, atol=1e-12
-        )
+        np.testing.assert_allclose(found[0, position].detach().numpy(), expected, atol=1e-12)
 
 
 def test_a_tied_embedding_is_the_output_layer() -> None:

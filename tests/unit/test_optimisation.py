@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.optimisation import clip_gradient, learning_rate, make_optimiser
+from training.optimisation import clip_gradient, learning_rate, make_embeddings_sparse, make_optimiser
 from training.recipe import OptimisationSection
+from translator.config import ModelConfig
+from translator.model import Seq2Seq
 
 
 def test_the_papers_schedule() -> None:
@@ -39,10 +41,62 @@ def test_clipping_scales_the_gradient_to_the_norm() -> None:
     torch.testing.assert_close(parameter.grad, torch.tensor([3.0, 4.0]), rtol=1e-5, atol=0)
 
 
+def _model(**options: bool) -> Seq2Seq:
+    model = Seq2Seq(
+        ModelConfig(
+            source_vocabulary_size=11,
+            target_vocabulary_size=9,
+            embedding_size=4,
+            hidden_size=4,
+            num_layers=1,
+            **options,
+        )
+    )
+    model.initialise(seed=1)
+    return model
+
+
+def _step(model: Seq2Seq, optimiser: torch.optim.Optimizer, seed: int, maximum_norm: float) -> float:
+    """An update on random pairs in which words occur more than once; returns the gradient's norm."""
+    generator = torch.Generator().manual_seed(seed)
+    sources, targets = (torch.randint(size, (3, 5), generator=generator) for size in (11, 9))
+    optimiser.zero_grad()
+    model.logits(model(sources, targets, 1)).square().sum().backward()
+    norm = float(clip_gradient(model.parameters(), maximum_norm))
+    optimiser.step()
+    return norm
+
+
 def test_sgd_has_no_momentum() -> None:
-    parameter = torch.nn.Parameter(torch.ones(1))
-    optimiser = make_optimiser([parameter], OptimisationSection())
+    model = _model()
+    optimiser = make_optimiser(model.parameters(), OptimisationSection())
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     for _ in range(3):
-        parameter.grad = torch.ones(1)
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
         optimiser.step()
-    assert parameter.item() == pytest.approx(1 - 3 * 0.7)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.detach(), before[name] - 3 * 0.7)
+
+
+@pytest.mark.parametrize("maximum_norm", [1e-3, 1e3])
+@pytest.mark.parametrize("tied", [False, True])
+def test_gradients_by_row_change_no_result(tied: bool, maximum_norm: float) -> None:
+    options = OptimisationSection(learning_rate=0.1)
+    dense, sparse = _model(tie_target_embedding=tied), _model(tie_target_embedding=tied)
+    make_embeddings_sparse(sparse)
+    optimisers = [
+        make_optimiser(model.parameters(), options, sparse=is_sparse)
+        for model, is_sparse in ((dense, False), (sparse, True))
+    ]
+    for seed in range(4):
+        norms = [
+            _step(model, optimiser, seed, maximum_norm)
+            for model, optimiser in zip((dense, sparse), optimisers, strict=True)
+        ]
+        assert norms[0] == pytest.approx(norms[1], rel=1e-5)
+    gradient = sparse.encoder.embedding.weight.grad
+    assert gradient is not None
+    assert gradient.is_sparse
+    for (name, one), other in zip(dense.named_parameters(), sparse.parameters(), strict=True):
+        torch.testing.assert_close(one, other, msg=name)

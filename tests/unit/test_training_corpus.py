@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from training.corpus import MosesPairs, open_corpus, read_lines
+from training.corpus import open_corpus
 from training.errors import InputError
 from training.recipe import Recipe
+from training.text_files import MosesPairs, read_lines
 
 
 def recipe(kind: str, path: Path, **corpus: object) -> Recipe:

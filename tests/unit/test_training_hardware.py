@@ -9,7 +9,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from training import trainer as trainer_module
+from training import updating as updating_module
+from training.distributed import World
 from training.hardware import choose_device, has_fast_bfloat16
 from training.preparation import prepare
 from training.recipe import load_recipe
@@ -25,7 +26,7 @@ def test_bfloat16_falls_back_to_float32_and_says_so(
 ) -> None:
     if fast and not has_fast_bfloat16(choose_device()):
         pytest.skip("this machine has no fast bfloat16")
-    monkeypatch.setattr(trainer_module, "has_fast_bfloat16", lambda device: fast)
+    monkeypatch.setattr(updating_module, "has_fast_bfloat16", lambda device: fast)
     recipe = load_recipe(
         "smoke",
         [
@@ -42,6 +43,7 @@ def test_bfloat16_falls_back_to_float32_and_says_so(
         recipe,
         prepare(recipe, tmp_path / "prepared", console=quiet),
         resume=False,
+        world=World.alone(),
         console=Console(file=output, width=200),
     )
     assert ("float32 instead" in output.getvalue()) != fast

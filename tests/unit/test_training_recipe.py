@@ -104,7 +104,10 @@ def test_overrides_apply_in_order_and_an_empty_one_gives_the_default_back(recipe
         ("optimisation.learning_rat=1", "'optimisation.learning_rat'; did you mean 'optimisation.learning_rate'?"),
         ("model.epochs=3", "'model.epochs'; did you mean 'optimisation.epochs'?"),
         ("optimization.epochs=3", "'optimization'; did you mean 'optimisation'?"),
-        ("corpus.kind=web", "corpus.kind: .*'hub', 'moses', 'tsv' or 'libreoffice-help' .*'web' given"),
+        (
+            "corpus.kind=web",
+            "corpus.kind: .*'hub', 'moses', 'tsv', 'jsonl', 'parquet' or 'libreoffice-help' .*'web' given",
+        ),
         ("optimisation.epochs=0", "optimisation.epochs: .*greater than 0"),
         ("model.num_layers=4.5", "model.num_layers: "),
         ("corpus.kind=hub", "needs the name of a data set"),

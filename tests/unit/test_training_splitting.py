@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import tracemalloc
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from training.errors import InputError
-from training.splitting import comparison_key, connected_components, hold_out
+from training.splitting import comparison_key, connected_components, digests, draw, hold_out
 
 # Few different sentences, so that many pairs share one.
 SENTENCES = st.integers(0, 12).map(lambda number: f"Sentence {number}.")
@@ -26,12 +30,13 @@ def test_different_sentences_stay_different(one: str, other: str) -> None:
     assert comparison_key(one) != comparison_key(other)
 
 
-@given(PAIRS)
-def test_components_are_those_of_a_search_through_the_graph(pairs: list[tuple[str, str]]) -> None:
+def components_by_search(pairs: list[tuple[str, str]]) -> list[list[int]]:
+    """Pairs' numbers by component, in the order of their first pair, by walking from pair to pair."""
     unvisited = set(range(len(pairs)))
-    expected = set()
+    components = []
     while unvisited:
-        component = {unvisited.pop()}
+        component = {min(unvisited)}
+        unvisited -= component
         while more := {
             index
             for index in unvisited
@@ -39,8 +44,49 @@ def test_components_are_those_of_a_search_through_the_graph(pairs: list[tuple[st
         }:
             component |= more
             unvisited -= more
-        expected.add(frozenset(component))
-    assert {frozenset(component) for component in connected_components(pairs)} == expected
+        components.append(sorted(component))
+    return components
+
+
+@given(PAIRS)
+def test_components_are_those_of_a_search_through_the_graph(pairs: list[tuple[str, str]]) -> None:
+    expected = {index: component[0] for component in components_by_search(pairs) for index in component}
+    labels = connected_components(*(digests(pair[side] for pair in pairs) for side in (0, 1)))
+    assert labels.tolist() == [expected[index] for index in range(len(pairs))]
+
+
+def test_a_long_chain_is_one_component() -> None:
+    numbers = np.random.default_rng(1).permutation(10_000).astype(np.uint64)
+    two = np.uint64(2)
+    # Pair n shares its source with pair n - 1 or its target with pair n + 1, in turn.
+    assert not connected_components(numbers // two, (numbers + np.uint64(1)) // two).any()
+
+
+@given(PAIRS, st.integers(0, 3))
+def test_whole_components_are_drawn_by_the_seed_alone(pairs: list[tuple[str, str]], seed: int) -> None:
+    small = [component for component in components_by_search(pairs) if len(component) <= 8]
+    random.Random(seed).shuffle(small)
+    keys = [digests(pair[side] for pair in pairs) for side in (0, 1)]
+    left = set(range(len(pairs))) - {index for component in small[:3] for index in component}
+    if len(small) < 3 or len(left) < 3:
+        with pytest.raises(InputError, match="are too few to hold out 3"):
+            draw(keys[0], keys[1], dev=2, test=1, seed=seed)
+        return
+    drawn = draw(keys[0], keys[1], dev=2, test=1, seed=seed)
+    assert (drawn.dev, drawn.test) == ([small[0][0], small[1][0]], [small[2][0]])
+    assert set(np.flatnonzero(drawn.train).tolist()) == left
+
+
+def test_drawing_needs_at_most_a_hundred_bytes_a_pair() -> None:
+    pairs = 200_000
+    keys = np.random.default_rng(1).integers(0, pairs, size=(2, pairs)).astype(np.uint64)
+    tracemalloc.start()
+    try:
+        draw(keys[0], keys[1], dev=100, test=100, seed=1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (peak + keys.nbytes) / pairs <= 100
 
 
 @given(st.integers(0, 1000))

@@ -12,6 +12,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from translator.config import ModelConfig
+
 Rows = TypeVar("Rows")
 
 Floats = npt.NDArray[np.float64]
@@ -79,3 +81,24 @@ class Engine(Protocol[Rows]):
 
     def describe(self) -> str:
         """How it computes, for people: device, number format, instruction set, threads."""
+
+
+def beyond_packed_engines(config: ModelConfig) -> str | None:
+    """What of this architecture the engines cpu and cuda cannot compute, in words; None where they can.
+
+    They are made for LSTMs that read in one direction, with dot attention or none.
+    """
+    beyond = [
+        *([f"the cell {config.cell}"] if config.cell != "lstm" else []),
+        *([f"{config.attention} attention"] if config.attention not in ("none", "dot") else []),
+        *(["input feeding"] if config.input_feeding else []),
+        *(["a bidirectional encoder"] if config.bidirectional else []),
+    ]
+    return " and ".join(beyond) or None
+
+
+def refuse_what_is_beyond(engine: str, config: ModelConfig) -> None:
+    """Raise `ValueError` where this packed engine cannot compute the architecture."""
+    beyond = beyond_packed_engines(config)
+    if beyond is not None:
+        raise ValueError(f"the {engine} engine does not compute {beyond}; use engine=reference, or auto, which does")

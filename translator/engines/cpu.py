@@ -8,6 +8,7 @@ R rows, N sentences, K the widest beam.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import weakref
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from translator.engines.base import Beams, Extensions, Integers
+from translator.engines.base import Beams, Extensions, Integers, refuse_what_is_beyond
 from translator.engines.native_library import (
     PRECISIONS,
     LayerWeights,
@@ -73,8 +74,9 @@ class CPUEngine:
         that this processor has.
 
         Raises `ValueError` where the library is missing or has no such instruction set, where a weight is not finite,
-        and for embeddings of more than 16,384 dimensions.
+        for embeddings of more than 16,384 dimensions, and for an architecture that is beyond it.
         """
+        refuse_what_is_beyond("cpu", model.config)
         library = load_library()
         available = instruction_sets()
         if library is None:
@@ -101,13 +103,25 @@ class CPUEngine:
             config.source_vocabulary_size, config.target_vocabulary_size, config.embedding_size, config.hidden_size,
             config.num_layers, config.residual, config.feed_context, config.attention != "none", target_eos_id,
         )  # fmt: skip
-        self._network: int | None = library.translator_create(
-            self.instruction_set.encode(), PRECISIONS.index(precision), shape, packer.weights(), self.threads
+        self._take_over(
+            library.translator_create(
+                self.instruction_set.encode(), PRECISIONS.index(precision), shape, packer.weights(), self.threads
+            )
         )
-        if self._network is None:
-            raise MemoryError("not enough memory for the packed weights")
-        weakref.finalize(self, library.translator_destroy, self._network)
         self._state_bytes: int = library.translator_state_bytes(self._network)
+
+    def another(self) -> CPUEngine:
+        """An engine over the same packed weights, for another thread to use at the same time."""
+        other = copy.copy(self)
+        other._take_over(self._library.translator_another(self._network, self.threads))
+        return other
+
+    def _take_over(self, network: int | None) -> None:
+        """`network` is this engine's from here on, and so is what one thread alone may use."""
+        if network is None:
+            raise MemoryError("not enough memory for the packed weights")
+        self._network = network
+        weakref.finalize(self, self._library.translator_destroy, network)
         self._spare: list[npt.NDArray[np.uint8]] = []
         self._drawn_R = np.full(64, -1, dtype=np.int32)
 

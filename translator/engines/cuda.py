@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from translator.engines.base import Beams, Extensions, Integers
+from translator.engines.base import Beams, Extensions, Integers, refuse_what_is_beyond
 from translator.engines.cuda_plan import Plan, Shape, padded_rows
 from translator.engines.cuda_states import Buffers, CUDARows, Room, Store
 from translator.model import Seq2Seq
@@ -53,8 +53,10 @@ class CUDAEngine:
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         """`forbidden` target tokens, such as `<pad>`, get probability 0. The weights are those at the time of this
-        call. `dtype`, bfloat16 or float32, is that of the products' factors.
+        call. `dtype`, bfloat16 or float32, is that of the products' factors. Raises `ValueError` for an architecture
+        that is beyond it.
         """
+        refuse_what_is_beyond("cuda", model.config)
         config, decoder = model.config, model.decoder
         self.eos_id = target_eos_id
         self.vocabulary_size = config.target_vocabulary_size
@@ -155,8 +157,8 @@ class CUDAEngine:
         if self._context_GH is None:
             context_BG = torch.empty((len(sources), 0), device=self._device)
         else:
-            context_BG = self._product(encoded.context_BH.to(self._dtype), self._context_GH.t())
-        memory_BSH = encoded.memory_BSH if self._combine_HI is not None else encoded.memory_BSH[:0, :, :0]
+            context_BG = self._product(encoded.context_BO.to(self._dtype), self._context_GH.t())
+        memory_BSH = encoded.memory_BSO if self._combine_HI is not None else encoded.memory_BSO[:0, :, :0]
         hidden_BLH, cell_BLH = encoded.state.hidden_LBH.transpose(0, 1), encoded.state.cell_LBH.transpose(0, 1)
         return hidden_BLH.to(self._dtype), cell_BLH.float(), context_BG, memory_BSH.flatten(0, 1).to(self._dtype)
 
@@ -232,7 +234,7 @@ class CUDAEngine:
         plan.select(logits_RV, self.eos_id)
 
     def _attend(self, plan: Plan, outputs_RH: Tensor, combine_HI: Tensor) -> Tensor:
-        """`DotAttention` over each row's stretch of the memory."""
+        """The dot attention over each row's stretch of the memory."""
         offsets_S = torch.arange(plan.shape.source, device=self._device)
         lengths_R1 = plan.lengths_R.unsqueeze(1)
         # Behind its end, a source's last position again: what stands there otherwise may be no number.

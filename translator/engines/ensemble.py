@@ -54,6 +54,14 @@ class EnsembleEngine:
             raise ValueError("the engines of an ensemble need one target vocabulary")
 
     @property
+    def members(self) -> tuple[Engine[Any], ...]:
+        return self._members
+
+    def another(self, members: Sequence[Engine[Any]]) -> EnsembleEngine:
+        """An ensemble of other engines, combined as this one's are."""
+        return EnsembleEngine(members, combination=self._combination)
+
+    @property
     def precision(self) -> str:
         """Number format of the members' products."""
         return "+".join(dict.fromkeys(member.precision for member in self._members))

@@ -73,6 +73,7 @@ def load_library() -> ctypes.CDLL | None:
     for name, result, arguments in (
         ("instruction_set", c_char_p, [c_int]),
         ("create", c_void_p, [c_char_p, c_int, POINTER(Shape), POINTER(Weights), c_int]),
+        ("another", c_void_p, [c_void_p, c_int]),
         ("destroy", None, [c_void_p]),
         ("state_bytes", c_int64, [c_void_p]),
         ("source_floats", c_int64, [c_void_p, c_int]),

@@ -8,15 +8,35 @@ number of sentences a second suggests.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.peers.peer import TRAINING_BATCH_SIZE, UPDATES, Peer, Report, Task, on_threads
+from tests.benchmarks.peers.peer import (
+    DRIVERS,
+    ENDLESS,
+    TRAINING_BATCH_SIZE,
+    UPDATES,
+    Peer,
+    Report,
+    Task,
+    on_threads,
+    run_until,
+)
 from tests.benchmarks.peers.text import VOCABULARY_SIZE, Text
+from tests.benchmarks.peers.training_task import (
+    CLIP_NORM,
+    DROPOUT,
+    LABEL_SMOOTHING,
+    LEARNING_RATE,
+    TrainingSpeed,
+    TrainingTask,
+)
 
 OUTPUT_BIAS = "decoder_ff_logit_l2_b"
 FORBIDDEN = -1e4
+_UPDATE = re.compile(r"Up\. \d+ :.*? \* (?P<labels>[\d,]+) @ .*? : Time (?P<seconds>[\d.]+)s")
 
 
 class Marian(Peer):
@@ -30,14 +50,58 @@ class Marian(Peer):
     needs_torch = False
 
     def prepare(self, text: Text, threads: int) -> None:
-        entries = text.vocabulary(["</s>", "<unk>"])
-        vocabulary = self.write(
-            "vocabulary.yml", [f"{json.dumps(word)}: {place}" for place, word in enumerate(entries)]
-        )
-        source = self.write("train.source", text.training_source)
-        target = self.write("train.target", text.training_target)
         trained = self.work / "trained.npz"
         trained.unlink(missing_ok=True)  # otherwise it would go on from where it stopped
+        words = self._options(
+            text,
+            ".",
+            threads,
+            {
+                "--mini-batch": [TRAINING_BATCH_SIZE],
+                "--maxi-batch": [10],
+                "--after-batches": [UPDATES],
+                "--disp-freq": [4],
+                "--workspace": [1000],
+                "--model": [trained],
+            },
+        )
+        self.drive("train", *words, log="train.log", environment=on_threads(1))
+        forbid_end_symbol(trained, self.work / "model.npz")
+
+    def train(self, text: Text, task: TrainingTask) -> TrainingSpeed:
+        """Marian's own log has for every update its labels, padding not counted, and its seconds."""
+        words = self._options(
+            text,
+            "training",
+            task.threads,
+            {
+                "--mini-batch": [task.batch_size],
+                "--after-batches": [ENDLESS],
+                "--disp-freq": [1],
+                "--workspace": [3000],
+                "--dropout-rnn": [DROPOUT],
+                "--label-smoothing": [LABEL_SMOOTHING],
+                "--clip-norm": [CLIP_NORM],
+                "--learn-rate": [LEARNING_RATE],
+                "--seed": [task.seed],
+                "--model": [self.work / "training" / "model.npz"],
+            },
+        )
+        log = self.work / "training" / "train.log"
+        command = [self.python, DRIVERS / "drive_marian.py", "train", *words]
+        run_until(command, log, on_threads(1), lambda printed: speed_from_log(printed, task) is not None)
+        speed = speed_from_log(log.read_text(encoding="utf-8", errors="replace"), task)
+        assert speed is not None
+        return speed
+
+    def _options(self, text: Text, folder: str, threads: int, further: dict[str, list[object]]) -> list[str]:
+        """Write vocabulary and text into a folder of the working folder; the words of the command line."""
+        entries = text.vocabulary(["</s>", "<unk>"])
+        vocabulary = self.write(
+            f"{folder}/vocabulary.yml", [f"{json.dumps(word)}: {place}" for place, word in enumerate(entries)]
+        )
+        source = self.write(f"{folder}/train.source", text.training_source)
+        target = self.write(f"{folder}/train.target", text.training_target)
         options: dict[str, list[object]] = {
             "--type": ["s2s"],
             "--enc-type": ["unidirectional"],
@@ -49,21 +113,14 @@ class Marian(Peer):
             "--dim-rnn": [512],
             "--dim-emb": [512],
             "--cpu-threads": [threads],
-            "--mini-batch": [TRAINING_BATCH_SIZE],
-            "--maxi-batch": [10],
             "--max-length": [100],
-            "--after-batches": [UPDATES],
-            "--disp-freq": [4],
-            "--workspace": [1000],
             "--seed": [1],
             "--vocabs": [vocabulary, vocabulary],
             "--dim-vocabs": [VOCABULARY_SIZE, VOCABULARY_SIZE],
             "--train-sets": [source, target],
-            "--model": [trained],
+            **further,
         }
-        words = [str(word) for option, values in options.items() for word in (option, *values)]
-        self.drive("train", *words, log="train.log", environment=on_threads(1))
-        forbid_end_symbol(trained, self.work / "model.npz")
+        return [str(word) for option, values in options.items() for word in (option, *values)]
 
     def _decode(self, source: Path, output: Path, task: Task) -> Report:
         with np.load(self.work / "model.npz") as weights:
@@ -95,3 +152,19 @@ def forbid_end_symbol(trained: Path, model: Path) -> None:
     weights[OUTPUT_BIAS] = weights[OUTPUT_BIAS].copy()
     weights[OUTPUT_BIAS][..., 0] = FORBIDDEN
     np.savez(model, **weights)
+
+
+def speed_from_log(printed: str, task: TrainingTask) -> TrainingSpeed | None:
+    """The updates after the warm-up, from Marian's lines of one update each; None as long as there are too few."""
+    seconds, tokens, updates, warm = 0.0, 0, 0, 0.0
+    for line in _UPDATE.finditer(printed):
+        taken = float(line["seconds"])
+        if warm < task.warm_up_seconds:
+            warm += taken
+            continue
+        seconds += taken
+        tokens += int(line["labels"].replace(",", ""))
+        updates += 1
+        if seconds >= task.seconds:
+            return TrainingSpeed(updates=updates, target_tokens=tokens, seconds=seconds)
+    return None

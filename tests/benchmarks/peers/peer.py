@@ -7,17 +7,22 @@ import json
 import os
 import subprocess
 import sys
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.peers.text import VOCABULARY_SIZE, Text
+from tests.benchmarks.peers.training_task import TrainingSpeed, TrainingTask
 
 HERE = Path(__file__).parent
+DRIVERS = HERE / "drivers"
 TORCH = "torch==2.13.0"
 LONGEST_SECONDS = 3600
+_LOOK_SECONDS = 1.0
 UPDATES = 12
+ENDLESS = 999_999  # updates; a multiple of JoeyNMT's interval of logging
 TRAINING_BATCH_SIZE = 16
 
 
@@ -69,15 +74,59 @@ def run(command: Sequence[str | Path], log: Path, environment: Mapping[str, str]
             raise PeerError(f"it took more than {LONGEST_SECONDS} s; see {os.path.relpath(log)}") from error
     printed = log.read_text(encoding="utf-8", errors="replace")
     if status:
-        lines = [line.strip() for line in printed.splitlines() if line.strip()]
-        last = lines[-1] if lines else "it printed nothing"
-        raise PeerError(f"{last} (exit status {status}; see {os.path.relpath(log)})")
+        raise PeerError(_last_words(printed, status, log))
     return printed
+
+
+def run_until(
+    command: Sequence[str | Path], log: Path, environment: Mapping[str, str], enough: Callable[[str], bool]
+) -> None:
+    """Run a command that has no end until what it has printed into `log` is `enough`; PeerError if it ends before."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+        )
+    end = time.monotonic() + LONGEST_SECONDS
+    try:
+        while not enough(log.read_text(encoding="utf-8", errors="replace")):
+            if process.poll() is not None:
+                printed = log.read_text(encoding="utf-8", errors="replace")
+                raise PeerError(_last_words(printed, process.returncode, log))
+            if time.monotonic() > end:
+                raise PeerError(f"it took more than {LONGEST_SECONDS} s; see {os.path.relpath(log)}")
+            time.sleep(_LOOK_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _last_words(printed: str, status: int, log: Path) -> str:
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    last = lines[-1] if lines else "it printed nothing"
+    return f"{last} (exit status {status}; see {os.path.relpath(log)})"
 
 
 def on_threads(threads: int) -> dict[str, str]:
     """The environment variables that set the number of threads of PyTorch and of what it is built on."""
     return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+
+
+def read_speed(report: Path) -> TrainingSpeed:
+    """What a stopwatch has written; PeerError where there is nothing."""
+    try:
+        content = json.loads(report.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PeerError("training ended before enough updates had been counted") from error
+    return TrainingSpeed(
+        updates=int(content["updates"]),
+        target_tokens=int(content["target_tokens"]),
+        seconds=float(content["seconds"]),
+    )
 
 
 class Peer(ABC):
@@ -123,6 +172,10 @@ class Peer(ABC):
         """Train a model for a dozen updates: its weights are of no use, its shape is what is measured."""
 
     @abstractmethod
+    def train(self, text: Text, task: TrainingTask) -> TrainingSpeed:
+        """Train on the text's pairs, with the peer's own trainer, until enough updates have been counted."""
+
+    @abstractmethod
     def _decode(self, source: Path, output: Path, task: Task) -> Report:
         """Translate `source` into `output`, a sentence a line, with the peer's own decoder."""
 
@@ -153,8 +206,18 @@ class Peer(ABC):
 
     def drive(self, *arguments: str | Path, log: str, environment: Mapping[str, str]) -> str:
         """Run this peer's driver, the script in `drivers` that bears its name, in its virtual environment."""
-        driver = HERE / "drivers" / f"drive_{self.name}.py"
+        driver = DRIVERS / f"drive_{self.name}.py"
         return run([self.python, driver, *arguments], self.work / log, environment)
+
+    def measure_training(self, *arguments: str | Path, task: TrainingTask) -> TrainingSpeed:
+        """Run the driver's `measure`; PeerError if it ends without a report."""
+        report = self.work / "training" / "report.json"
+        report.unlink(missing_ok=True)
+        times = (str(task.warm_up_seconds), str(task.seconds))
+        self.drive(
+            "measure", report, *times, *arguments, log="training/train.log", environment=on_threads(task.threads)
+        )
+        return read_speed(report)
 
     def read_report(self, seconds: float | None = None) -> Report:
         """What the driver wrote down; `seconds` are given where the peer itself says how long it took."""
@@ -164,7 +227,7 @@ class Peer(ABC):
 
     def write(self, name: str, lines: Sequence[str]) -> Path:
         """Write a file of the working folder, and return where it is."""
-        self.work.mkdir(parents=True, exist_ok=True)
         file = self.work / name
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return file

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from service.decoder import card_identity
 from service.remote_decoder import DecoderDiedError, DecoderLostError, RemoteDecoder
 from tests.integration.service.conftest import Server
 from translator import SearchOptions, Translator
 from translator.decoder import decode
+from translator.description import read_description
 from translator.search import Query
 from translator.ticket import DeadlineError, Ticket
 
@@ -25,7 +27,13 @@ LONG = Query(tuple(range(5, 25)), SearchOptions(max_length=10_000, beam_size=1),
 
 @pytest.fixture(params=[1, 3], ids=["one lane", "three lanes"])
 def decoder(tiny_model_directory: Path, request: pytest.FixtureRequest) -> Iterator[RemoteDecoder]:
-    decoder = RemoteDecoder(tiny_model_directory, engine="cpu-float32", threads=request.param, rows=64)
+    decoder = RemoteDecoder(
+        tiny_model_directory,
+        identity=card_identity(read_description(tiny_model_directory).card),
+        engine="cpu-float32",
+        threads=request.param,
+        rows=64,
+    )
     decoder.wait_until_loaded()
     yield decoder
     decoder.close()
@@ -134,7 +142,7 @@ def test_it_says_why_it_cannot_load_the_model(tiny_model_directory: Path, tmp_pa
         (tmp_path, "auto", "config.json: is missing"),
         (tiny_model_directory, "steam", "there is no engine steam"),
     ):
-        decoder = RemoteDecoder(model, engine=engine, threads=1, rows=64)
+        decoder = RemoteDecoder(model, identity="", engine=engine, threads=1, rows=64)
         with pytest.raises(ValueError, match=message):
             decoder.wait_until_loaded()
         decoder.close()

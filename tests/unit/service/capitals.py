@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from service.decoder import Work
 from translator.card import Card, Score
 from translator.config import ModelConfig, SearchOptions
 from translator.decoder import ContinuousDecoder
@@ -17,7 +20,7 @@ from translator.search import Hypothesis, Query
 from translator.segmentation import Segments
 from translator.texts import Draft
 from translator.ticket import Ticket
-from translator.translation import Alternative, SentenceTranslation, Translation
+from translator.translation import Alternative, SentenceTranslation, Translation, assemble
 
 PATIENCE = 30.0
 
@@ -88,6 +91,11 @@ class NearDecoder(ContinuousDecoder):
         self._begun = (engine, rows)
         self._woken = threading.Event()
         self.closed = False
+        self.pid = os.getpid()
+
+    @property
+    def work(self) -> Work:
+        return Work(self.steps, self.row_steps, self.rows)
 
     def describe(self) -> str:
         return self._begun[0].describe()
@@ -103,7 +111,9 @@ class NearDecoder(ContinuousDecoder):
 
     def restart(self) -> None:
         engine, rows = self._begun
+        steps, row_steps = self.steps, self.row_steps
         super().__init__(engine, max_rows=rows)
+        self.steps, self.row_steps = steps, row_steps
 
     def close(self) -> None:
         self.closed = True
@@ -131,22 +141,24 @@ class CapitalsTranslator:
 
     def draft(self, text: str, options: SearchOptions) -> Draft:
         self.options.append(options)
-        sentences = tuple(dict.fromkeys(line for line in text.split("\n") if line.strip()))
+        spans = tuple(line.span() for line in re.finditer("[^\n]+", text) if line[0].strip())
+        number_of: dict[str, int] = {}
+        places = tuple(number_of.setdefault(text[start:end], len(number_of)) for start, end in spans)
         return Draft(
-            segments=Segments.of(text, language="en", split_sentences=False),
+            segments=Segments(text, spans),
             cut={},
             wanted=options.alternatives + 1,
-            sentences=sentences,
-            queries=tuple(Query((self.engine.number(sentence),), options) for sentence in sentences),
-            places=(),
+            sentences=tuple(number_of),
+            queries=tuple(Query((self.engine.number(sentence),), options) for sentence in number_of),
+            places=places,
         )
 
     def finish(self, draft: Draft, found: Sequence[Sequence[Hypothesis]]) -> Translation:
         said = ["".join(self.engine.sentences[token] for token in best.tokens) for best, *_ in found]
-        text = draft.segments.text
-        translated = dict(zip(draft.sentences, said, strict=True))
-        capitals = "\n".join(translated.get(line, line) for line in text.split("\n")).upper()
-        alternatives = tuple(Alternative(f"{capitals} {rank}", -1.0 - rank, -2.0) for rank in range(1, draft.wanted))
-        span = SentenceTranslation(0, len(text), 0, len(capitals), text, capitals, -0.5, -0.5, alternatives, ())
-        warnings = ("unknown: 1 of 3 source tokens are not in the vocabulary",) if "unheard" in text else ()
-        return Translation(capitals, -0.5, alternatives, warnings, (span,))
+        sentences = []
+        for (start, end), place in zip(draft.segments.spans, draft.places, strict=True):
+            capitals = said[place].upper()
+            others = tuple(Alternative(f"{capitals} {rank}", -1.0 - rank, -2.0) for rank in range(1, draft.wanted))
+            warnings = ("unknown: 1 of 3 source tokens are not in the vocabulary",) if "unheard" in said[place] else ()
+            sentences.append(SentenceTranslation(start, end, 0, 0, said[place], capitals, -0.5, -0.5, others, warnings))
+        return assemble(draft.segments.text, sentences)

@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.application import create_app
+from service.models import Offer
 from service.settings import Settings
 from service.state import service_of
 from tests.unit.service.capitals import PATIENCE, CapitalsTranslator, NearDecoder
@@ -27,14 +28,15 @@ def make_client(translator: CapitalsTranslator) -> Iterator[Any]:
 
     def make(**settings: Any) -> FlaskClient:
         checked = Settings(**settings)
-        app = create_app(checked, translator, NearDecoder(translator.engine, rows=checked.batch_rows))
+        offer = Offer("capitals", translator, lambda: NearDecoder(translator.engine, rows=checked.batch_rows))
+        app = create_app(checked, lambda: [offer])
         apps.append(app)
         return app.test_client()
 
     yield make
     translator.may_go_on.set()
     for app in apps:
-        assert service_of(app).batcher.stop(PATIENCE)
+        assert service_of(app).models.stop(PATIENCE)
 
 
 @pytest.fixture

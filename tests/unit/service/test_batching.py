@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.batching import Batcher, DrainingError, QueueFullError, TranslationFailedError
+from service.jobs import Amount, Client, ClientGoneError, TooMuchWorkError
+from service.metrics import Metrics
 from tests.unit.service.capitals import PATIENCE, CapitalsTranslator, NearDecoder
 from translator.config import SearchOptions
 from translator.decoder import ContinuousDecoder
@@ -32,11 +34,22 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def make_batcher(translator: Any) -> Iterator[Callable[..., Batcher]]:
     batchers: list[Batcher] = []
 
-    def make(**bounds: int) -> Batcher:
-        defaults = {"queue_texts": 200, "queue_characters": 10_000, "batch_rows": 512}
-        bounds = defaults | bounds
-        decoder = NearDecoder(translator.engine, rows=bounds["batch_rows"])
-        batchers.append(Batcher(translator, decoder, **bounds))
+    def make(*, client: Client | None = None, **bounds: int) -> Batcher:
+        rows, work = bounds.pop("batch_rows", 512), bounds.pop("work_per_request", 10_000)
+        most = Amount(**{"texts": 200, "characters": 10_000, "sentences": 200, "tokens": 1_000, **bounds})
+        decoder = NearDecoder(translator.engine, rows=rows)
+        metrics = Metrics().pair("en-fr")
+        batchers.append(
+            Batcher(
+                translator,
+                decoder,
+                bounds=most,
+                batch_rows=rows,
+                work_per_request=work,
+                metrics=metrics,
+                client=client or Client(),
+            )
+        )
         return batchers[-1]
 
     yield make
@@ -167,7 +180,7 @@ def test_a_long_request_gets_its_turn_among_short_ones(make_crowd: Callable[...,
 def test_a_text_waits_until_its_last_sentence_is_taken(
     make_batcher: Callable[..., Batcher], translator: CapitalsTranslator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batcher = make_batcher(batch_rows=1, queue_texts=4)
+    batcher = make_batcher(batch_rows=1, texts=4)
     loads: dict[str, float] = {}
     step = translator.engine.step
 
@@ -306,7 +319,7 @@ def test_where_the_decoder_cannot_begin_anew_everybody_is_told(
 
 
 def test_the_queue_is_bounded_in_texts(make_crowd: Callable[..., Crowd]) -> None:
-    crowd = make_crowd(queue_texts=3)
+    crowd = make_crowd(texts=3)
     accepted = crowd.wait_with(["1", "2"])
     with pytest.raises(QueueFullError):
         crowd.batcher.translate(["3", "4"], OPTIONS, seconds=PATIENCE)
@@ -321,7 +334,7 @@ def test_the_queue_is_bounded_in_texts(make_crowd: Callable[..., Crowd]) -> None
 
 
 def test_the_queue_is_bounded_in_characters(make_crowd: Callable[..., Crowd]) -> None:
-    crowd = make_crowd(queue_characters=10)
+    crowd = make_crowd(characters=10)
     crowd.wait_with(["123456"])
     with pytest.raises(QueueFullError):
         crowd.batcher.translate(["12345"], OPTIONS, seconds=PATIENCE)
@@ -410,7 +423,15 @@ def test_nothing_to_translate_needs_no_decoder(make_batcher: Callable[..., Batch
 def test_every_request_gets_its_own_answers_in_order(requests: list[tuple[list[str], int]], batch_rows: int) -> None:
     translator = CapitalsTranslator()
     decoder = NearDecoder(translator.engine, rows=batch_rows)
-    batcher = Batcher(translator, decoder, queue_texts=1_000, queue_characters=10_000, batch_rows=batch_rows)
+    batcher = Batcher(
+        translator,
+        decoder,
+        bounds=Amount(1_000, 10_000, 1_000, 10_000),
+        batch_rows=batch_rows,
+        work_per_request=10_000,
+        metrics=Metrics().pair("en-fr"),
+        client=Client(),
+    )
     with ThreadPoolExecutor(len(requests) or 1) as pool:
         futures = [
             pool.submit(batcher.translate, texts, SearchOptions(beam_size=beam_size), seconds=PATIENCE)
@@ -422,3 +443,138 @@ def test_every_request_gets_its_own_answers_in_order(requests: list[tuple[list[s
     assert batcher.load == 0.0
     assert batcher.stop(PATIENCE)
     assert decoder.closed
+
+
+def test_sentences_are_streamed_in_order(make_batcher: Callable[..., Batcher]) -> None:
+    batcher = make_batcher(batch_rows=1)
+    streamed = list(batcher.stream(["a\nb", "", "c\na"], OPTIONS, seconds=PATIENCE))
+    assert [(number, draft.segments.text) for number, draft, _ in streamed] == [(0, "a\nb")] * 2 + [(2, "c\na")] * 2
+    assert texts_of([one for _, _, one in streamed]) == ["A", "B", "C", "A"]
+    assert batcher.load == 0
+
+
+def test_a_sentence_is_there_before_the_next_is_decoded(
+    make_batcher: Callable[..., Batcher], translator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = translator.engine.step
+    seen = threading.Event()
+
+    def patient_step(rows: list[int], beams: Any) -> Any:
+        if any(translator.engine.sentences[row] == "last" for row in rows):
+            assert seen.wait(PATIENCE)
+        return step(rows, beams)
+
+    monkeypatch.setattr(translator.engine, "step", patient_step)
+    batcher = make_batcher(batch_rows=1)
+    streamed = batcher.stream(["first\nlast"], GREEDY, seconds=PATIENCE)
+    assert next(streamed)[2].text == "FIRST"
+    streamed.close()  # the client has gone
+    seen.set()
+    assert texts_of(batcher.translate(["next"], OPTIONS, seconds=PATIENCE)) == ["NEXT"]
+
+
+def test_a_stream_fails_as_a_whole_does(make_batcher: Callable[..., Batcher]) -> None:
+    batcher = make_batcher()
+    with pytest.raises(TranslationFailedError):
+        list(batcher.stream(["fine", "fail"], OPTIONS, seconds=PATIENCE))
+    batcher.drain()
+    with pytest.raises(DrainingError):
+        next(batcher.stream(["late"], OPTIONS, seconds=PATIENCE))
+
+
+# A sentence of the test's engine has two tokens, with its end.
+@pytest.mark.parametrize("bounds", [{"sentences": 3}, {"tokens": 6}], ids=["sentences", "tokens"])
+def test_the_queue_is_bounded_in_sentences_and_tokens(make_crowd: Callable[..., Crowd], bounds: dict[str, int]) -> None:
+    crowd = make_crowd(**bounds)
+    crowd.wait_with(["1\n2"])
+    with pytest.raises(QueueFullError):
+        crowd.batcher.translate(["3\n4"], OPTIONS, seconds=PATIENCE)
+    last = crowd.wait_with(["3"])
+    assert crowd.batcher.load == 1.0
+    crowd.release()
+    assert texts_of(last.result()) == ["3"]
+    assert crowd.batcher.load == 0.0
+
+
+def test_a_request_larger_than_the_queue_is_taken_in_where_nothing_waits(
+    make_crowd: Callable[..., Crowd],
+) -> None:
+    crowd = make_crowd(sentences=2, tokens=3)
+    large = crowd.wait_with(["1\n2\n3\n4"])
+    assert crowd.batcher.load == 1.0
+    crowd.release()
+    assert texts_of(large.result()) == ["1\n2\n3\n4"]
+
+
+def test_a_request_s_work_is_bounded(make_batcher: Callable[..., Batcher], translator: Any) -> None:
+    batcher = make_batcher(work_per_request=12)
+    assert texts_of(batcher.translate(["a\nb"], SearchOptions(beam_size=3), seconds=PATIENCE)) == ["A\nB"]
+    with pytest.raises(TooMuchWorkError, match=r"are 16; at most 12 are allowed"):
+        batcher.translate(["a\nb"], SearchOptions(beam_size=4), seconds=PATIENCE)
+    assert batcher.load == 0.0
+    assert len(translator.calls) == 1
+
+
+def test_what_nobody_waits_for_any_more_leaves_the_batch(
+    make_batcher: Callable[..., Batcher], translator: Any, pool: ThreadPoolExecutor
+) -> None:
+    gone = threading.Event()
+    leaver: list[int] = []
+
+    class Leaver(Client):
+        def waits(self) -> bool:
+            return not (gone.is_set() and threading.get_ident() in leaver)
+
+    def leave() -> list[Translation]:
+        leaver.append(threading.get_ident())
+        return batcher.translate(["left", "behind"], OPTIONS, seconds=PATIENCE)
+
+    batcher = make_batcher(client=Leaver())
+    translator.may_go_on.clear()
+    left = pool.submit(leave)
+    assert translator.entered.acquire(timeout=PATIENCE)
+    staying = pool.submit(batcher.translate, ["staying"], OPTIONS, seconds=PATIENCE)
+    until(lambda: batcher.load > 0)
+
+    gone.set()
+    assert isinstance(left.exception(PATIENCE), ClientGoneError)
+    translator.may_go_on.set()
+
+    assert texts_of(staying.result(PATIENCE)) == ["STAYING"]
+    assert translator.engine.steps == [["left", "behind"], ["staying"], ["staying"]]
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(0, 9)] * 4), max_size=5),
+    st.tuples(*[st.integers(1, 9)] * 4),
+)
+def test_amounts_add_up(values: list[tuple[int, ...]], most: tuple[int, ...]) -> None:
+    amounts = [Amount(*value) for value in values]
+    total = Amount.sum(amounts)
+    assert total == tuple(sum(value[place] for value in values) for place in range(4))
+    for amount in amounts:
+        assert total.minus(amount).plus(amount) == total
+    assert (total.share_of(Amount(*most)) <= 1) is all(one <= two for one, two in zip(total, most, strict=True))
+
+
+def test_while_it_drains_what_was_accepted_may_come_back_for_more(
+    make_batcher: Callable[..., Batcher], translator: Any
+) -> None:
+    class Returning(Client):
+        taken = 0
+
+        def accepted(self) -> bool:
+            return self.taken > 0
+
+        def accept(self) -> None:
+            self.taken += 1
+
+    client = Returning()
+    batcher = make_batcher(client=client)
+    batcher.translate(["first"], OPTIONS, seconds=PATIENCE)
+    assert client.taken == 1
+    batcher.drain()
+    assert texts_of(batcher.translate(["second"], OPTIONS, seconds=PATIENCE)) == ["SECOND"]
+    client.taken = 0
+    with pytest.raises(DrainingError):
+        batcher.translate(["new"], OPTIONS, seconds=PATIENCE)

@@ -166,8 +166,8 @@ def test_a_guessed_source_does_not_excuse_an_unknown_target(client: FlaskClient)
 def test_html_in_too_many_pieces(make_client: Any, translator: Any) -> None:
     client = make_client(queue_texts=3, texts_per_request=3)
     ask = {**GOOD, "format": "html"}
-    assert client.post("/translate", json={**ask, "q": "<b>a<b>b<b>c"}).status_code == 200
-    assert "4 separate pieces" in assert_problem(client.post("/translate", json={**ask, "q": "a<b>a<b>b<b>c"}), 400)
+    assert client.post("/translate", json={**ask, "q": "<p>a<p>b<p>c"}).status_code == 200
+    assert "4 separate pieces" in assert_problem(client.post("/translate", json={**ask, "q": "a<p>d<p>b<p>c"}), 400)
     assert len(translator.calls) == 1
 
 
@@ -241,7 +241,7 @@ def test_an_error_that_nobody_foresaw(client: FlaskClient, monkeypatch: pytest.M
     def surprise(*_: object, **__: object) -> None:
         raise KeyError("the user's text")
 
-    monkeypatch.setattr("service.routes.translate.translate", surprise)
+    monkeypatch.setattr("service.routes.translate.Translating", surprise)
     with structlog.testing.capture_logs() as logs:
         error = assert_problem(client.post("/translate", json=GOOD), 500)
     assert "user" not in error + str(logs)
@@ -282,7 +282,7 @@ class Held:
 def test_a_full_queue(make_client: Any, translator: Any) -> None:
     held = Held(make_client, translator, queue_texts=3, texts_per_request=3)
     waiting = held.post(["1", "2", "3"])
-    batcher = service_of(held.client.application).batcher
+    batcher = service_of(held.client.application).models.current.default.batcher
     end = time.monotonic() + PATIENCE
     while batcher.load < 1:
         assert time.monotonic() < end
@@ -319,7 +319,7 @@ def test_draining(make_client: Any, translator: Any) -> None:
     service = service_of(held.client.application)
     service.warmed_up = True
     assert held.client.get("/ready").status_code == 200
-    service.batcher.drain()
+    service.models.drain()
     for response in (held.client.get("/ready"), held.client.post("/translate", json=GOOD)):
         assert_problem(response, 503)
         assert "Retry-After" in response.headers
@@ -328,7 +328,7 @@ def test_draining(make_client: Any, translator: Any) -> None:
 
 
 def test_a_dead_decoder_is_not_healthy(client: FlaskClient) -> None:
-    service_of(client.application).batcher.stop(PATIENCE)
+    service_of(client.application).models.stop(PATIENCE)
     assert_problem(client.get("/health"), 503)
     assert_problem(client.get("/ready"), 503)
 

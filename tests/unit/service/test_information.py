@@ -24,9 +24,10 @@ def test_frontend_settings_state_the_limits(make_client: Any) -> None:
     assert settings["charLimit"] == 77
     assert settings["limits"]["beam_size"] == 4
     assert settings["limits"]["deadline_seconds"] == 30.0
-    for name in ("apiKeys", "keyRequired", "suggestions", "filesTranslation"):
+    for name in ("apiKeys", "keyRequired", "suggestions"):
         assert settings[name] is False
-    assert settings["supportedFilesFormat"] == []
+    assert settings["filesTranslation"] is True
+    assert settings["supportedFilesFormat"] == [".txt", ".md", ".srt", ".html", ".docx"]
     assert settings["frontendTimeout"] > 0
     assert settings["language"] == {
         "source": {"code": "auto", "name": "Auto Detect"},
@@ -47,7 +48,7 @@ def test_ready_only_after_the_warm_up(client: FlaskClient, translator: Any) -> N
     assert client.get("/health").json == {"status": "ok"}
     assert client.get("/ready").status_code == 503
     service_of(client.application).warm_up()
-    assert translator.calls == [["Where is the station?"]]
+    assert translator.calls == [["Where is the station?", "It's raining."]], "the card's examples"
     assert client.get("/ready").json == {"status": "ready"}
 
 

@@ -4,12 +4,11 @@ import pytest
 
 from service.languages import Languages, language_name
 from service.problems import Problem
-from translator.card import Card
 
 
 @pytest.fixture(scope="module")
 def languages() -> Languages:
-    return Languages(Card(name="m", source_language="en", target_language="fr"))
+    return Languages([("en", "fr")])
 
 
 @pytest.mark.parametrize(
@@ -58,7 +57,7 @@ def test_pairs(languages: Languages) -> None:
 
 
 def test_a_model_of_languages_that_are_not_guessed_still_serves() -> None:
-    languages = Languages(Card(name="m", source_language="tlh", target_language="fr"))
+    languages = Languages([("tlh", "fr")])
     assert languages.guesses("nuqneH")
     languages.check_pair("tlh", "fr")
 
@@ -76,3 +75,34 @@ def test_names() -> None:
 def test_a_text_without_letters_is_no_evidence(languages: Languages, text: str) -> None:
     (guess,) = languages.guesses(text)
     assert (guess.language, guess.confidence) == ("en", 0.0)
+
+
+SEVERAL = [("fr", "en"), ("en", "de"), ("fr", "it"), ("it", "de"), ("es", "it")]
+
+
+def test_what_two_models_reach_is_served_too() -> None:
+    languages = Languages(SEVERAL)
+    assert languages.targets == {"fr": ["en", "de", "it"], "en": ["de"], "it": ["de"], "es": ["de", "it"]}
+    assert (languages.source, languages.target) == ("fr", "en")
+    assert languages.pivot("fr", "en") is None
+    assert languages.pivot("fr", "de") == "en", "where there are several ways, by English"
+    assert languages.pivot("es", "de") == "it"
+    for source, target in (("fr", "de"), ("es", "de"), ("de", "de")):
+        languages.check_pair(source, target)
+    for source, target in (("de", "fr"), ("es", "en"), ("fr", "ru")):
+        with pytest.raises(Problem, match=r"French \(fr\) into English \(en\), German \(de\), Italian \(it\); "):
+            languages.check_pair(source, target)
+
+
+def test_among_several_the_likeliest_served_language_is_guessed() -> None:
+    languages = Languages(SEVERAL)
+    assert languages.source_of("Où est la gare ?", "de").language == "fr"
+    assert languages.source_of("Where is the station?", "de").language == "en"
+
+
+def test_an_error_does_not_list_a_hundred_pairs() -> None:
+    sources = ["ar", "bg", "cs", "da", "el", "et", "fi", "ga", "hr", "hu"]
+    languages = Languages([(source, "en") for source in sources])
+    with pytest.raises(Problem, match="from 6 other languages") as raised:
+        languages.check_pair("en", "ar")
+    assert len(raised.value.detail) < 400

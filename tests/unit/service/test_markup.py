@@ -1,18 +1,22 @@
 from __future__ import annotations
 
-from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.markup import Markup
+from service.inline import Document, Text
+from service.markup import escape, tokens
+from tests.unit.service.shouting import join
+
+
+def html(document: str) -> Document:
+    return Document(tokens(document), language="en", escape=escape)
 
 
 def shout(document: str) -> str:
-    markup = Markup(document)
-    return markup.join([text.upper() for text in markup.texts])
+    return join(html(document)).text
 
 
 @pytest.mark.parametrize(
@@ -57,20 +61,113 @@ def test_entities_are_never_made_live(document: str, expected: str) -> None:
 
 
 def test_what_the_translator_makes_up_is_no_markup() -> None:
-    markup = Markup("<p>Hello</p>")
-    assert markup.join(["<script>alert('&')</script>"]) == "<p>&lt;script&gt;alert('&amp;')&lt;/script&gt;</p>"
+    joined = join(html("<p>Hello</p>"), lambda _: "<script>alert('&')</script>")
+    assert joined.text == "<p>&lt;script&gt;alert('&amp;')&lt;/script&gt;</p>"
 
 
 def test_what_does_not_change_comes_back_as_it_was_written() -> None:
     document = "&copy; 2024&nbsp;&#8212; &quot;x&quot; &amp"
-    markup = Markup(document)
-    assert markup.texts == ['© 2024\xa0— "x" &']
-    assert markup.join(markup.texts) == document
+    assert html(document).texts == ['© 2024\xa0— "x" &']
+    assert join(html(document), str).text == document
 
 
-def test_the_number_of_translations_must_fit() -> None:
-    with pytest.raises(ValueError, match="2 translations for 1 texts"):
-        Markup("x").join(["a", "b"])
+def test_a_sentence_is_one_text_across_its_tags() -> None:
+    assert html("<p>Hello <b>big</b> world.</p><p>Bye.").texts == ["Hello big world.", "big", "Hello", "world.", "Bye."]
+    assert html("<p><b>All of it.</b> And <i>more</i></p>").texts[:2] == ["All of it.", "And more"]
+    assert html("<p>one</p><p>two<br>three</p>").texts == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize(
+    ("document", "known", "expected"),
+    [
+        (
+            "The <b>red</b> car.",
+            {"The red car.": ["La voiture rouge."], "red": ["Le rouge.", "Rouge."]},
+            "La voiture <b>rouge</b>.",
+        ),
+        (
+            "The <b>red</b> <i class=x>car</i>.",
+            {"The red car.": ["La voiture rouge."], "red": ["Rouge"], "car": ["voiture"]},
+            "La <i class=x>voiture</i> <b>rouge</b>.",
+        ),
+        (
+            "The <b>red <i>car</i></b>.",
+            {"The red car.": ["La voiture rouge."], "red car": ["Voiture rouge."], "car": ["voiture"]},
+            "La <b><i>voiture</i> rouge</b>.",
+        ),
+        (
+            "<a>Stop</a>, he said. <a>Stop</a>!",
+            {"Stop, he said.": ["Arrête, dit-il."], "Stop!": ["Arrête !"], "Stop": ["Arrête !"]},
+            "<a>Arrête</a>, dit-il. <a>Arrête</a> !",
+        ),
+        (
+            "A <b>car</b> is a car.",
+            {"A car is a car.": ["Une auto est une auto."], "car": ["Auto"]},
+            "Une <b>auto</b> est une auto.",
+        ),
+    ],
+)
+def test_tags_stand_around_their_words(document: str, known: dict[str, list[str]], expected: str) -> None:
+    joined = join(html(document), **known)
+    assert joined.text == expected
+    assert joined.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("document", "known"),
+    [
+        ("The <b>red</b> car.", {"The red car.": ["L'auto pourpre."]}),
+        ("The <b>red</b> car.", {"The red car.": ["red red"], "red": ["RED"]}),
+        ("The red</b> car.", {}),
+        ("The <b>red car.", {}),
+        ("<b>One. Two</b> three.", {}),
+    ],
+)
+def test_where_the_words_are_not_found_the_fall_back_is_visible(document: str, known: dict[str, list[str]]) -> None:
+    joined = join(html(document), **known)
+    assert _Tags(joined.text).tags == _Tags(document).tags
+    assert joined.text.lower() == document.lower()
+    assert joined.warnings == ("markup: a sentence was translated in parts, from tag to tag",)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ("Run <code>ls</code> now.", "now <code>ls</code> run."),
+        ("See <img src=x> now.", "now <img src=x> run."),
+        ("Ask <span translate=no>Acme</span> now.", "now <span translate=no>Acme</span> run."),
+        ("An <i class=icon></i> is.", "now <i class=icon></i> run."),
+    ],
+)
+def test_things_stay_in_their_sentence(document: str, expected: str) -> None:
+    (text,) = html(document).texts
+    (thing,) = (character for character in text if "\ue000" <= character <= "\uf8ff")
+    assert join(html(document), lambda _: f"now {thing} run.").text == expected
+
+
+def test_line_breaks_within_a_sentence_are_kept_where_there_is_room() -> None:
+    document = "<p>one two\n   three four</p>"
+    assert html(document).texts == ["one two three four"]
+    assert join(html(document), lambda _: "un deux trois quatre").text == "<p>un deux\n   trois quatre</p>"
+    assert join(html(document), lambda _: "un").text == "<p>un</p>"
+    assert join(html("One.\n\tTwo.")).text == "ONE.\n\tTWO."
+    assert html("<pre>one\ntwo</pre>").texts == ["one", "two"]
+
+
+def test_references_to_no_character_do_not_matter() -> None:
+    assert html("a&#1;b <b>c</b>").texts[0] == "ab c"
+
+
+def test_alternatives_take_those_of_their_sentences() -> None:
+    document = html("<p>One.</p><p>Two.</p>")
+    joined = join(document, **{"One.": ["Un.", "Une.", "Seul."], "Two.": ["Deux."]})
+    assert joined.alternatives == ("<p>Une.</p><p>Deux.</p>", "<p>Seul.</p><p>Deux.</p>")
+    assert joined.score == -2.0
+
+
+def test_many_open_tags_take_no_quadratic_time() -> None:
+    for piece in ("<b>", "</i><b>", "<code>x", "<b>x</i>", "<i></i>", "x<img>"):
+        shout(piece * 20_000)
 
 
 TOKENS = [
@@ -107,6 +204,12 @@ TOKENS += [
     "<?",
     "\0",
     "<textarea>",
+    "&#1;",
+    "a ",
+    "<i>",
+    "</i>",
+    "<img>",
+    ". B",
 ]
 
 
@@ -126,17 +229,15 @@ class _Tags(HTMLParser):
 
 @given(st.lists(st.sampled_from(TOKENS), max_size=25).map("".join))
 def test_any_document_comes_back_whole(document: str) -> None:
-    markup = Markup(document)
-    assert markup.join(markup.texts) == document
+    assert join(html(document), str).text == document
 
 
 @given(st.lists(st.sampled_from(TOKENS), max_size=25).map("".join), st.text(alphabet="<>&;/ab\"'!-", max_size=12))
 def test_no_translation_adds_a_tag(document: str, translation: str) -> None:
-    markup = Markup(document)
-    joined = markup.join([translation + "." for _ in markup.texts])
-    assert len(_Tags(joined).tags) <= len(_Tags(document).tags)
+    joined = join(html(document), lambda text: translation + ".")
+    assert len(_Tags(joined.text).tags) <= len(_Tags(document).tags)
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="<&\r\0", exclude_categories=["Cs"]), min_size=1))
-def test_text_without_markup_is_one_text(text: str) -> None:
-    assert "".join(Markup(text).texts) == ("" if text.isspace() else text) == unescape("" if text.isspace() else text)
+def test_text_without_markup_is_all_text(text: str) -> None:
+    assert [one.text for one in tokens(text) if isinstance(one, Text)] == [text]

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from service.settings import PREFIX, Settings, SettingsError, load_settings
+from service.settings import PREFIX, Settings, SettingsError, load_settings, settings_table
 from translator.decoder import MAX_ROWS
 from translator.engines import ENGINES
 
@@ -39,6 +40,10 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("TRANSLATE_ENGINE", "steam", "TRANSLATE_ENGINE=steam: Input should be 'auto', 'reference', 'cpu'"),
         ("TRANSLATE_BATCH_ROWS", "0", "TRANSLATE_BATCH_ROWS=0"),
         ("TRANSLATE_QUEUE_TEXTS", "5", "TRANSLATE_QUEUE_TEXTS .5. must be at least TRANSLATE_TEXTS_PER_REQUEST"),
+        ("TRANSLATE_RATE_LIMIT", "often", "'often' is no rate limit such as '60/minute'"),
+        ("TRANSLATE_RATE_LIMIT_STORAGE", "ftp://x", "TRANSLATE_RATE_LIMIT_STORAGE=ftp://x"),
+        ("TRANSLATE_CORS_ORIGINS", "https://a.example/path", "no origin such as https://example.org"),
+        ("TRANSLATE_TRUSTED_PROXIES", "10.0.0.1, proxy", "'proxy' is no address or network"),
         ("TRANSLATE_CHARACTERS_PER_TEXT", "60000", "TRANSLATE_CHARACTERS_PER_REQUEST"),
     ],
 )
@@ -63,6 +68,11 @@ def test_every_setting_is_described_and_can_be_read_back(monkeypatch: pytest.Mon
             monkeypatch.setenv(*line.split("=", 1))
     assert load_settings({}) == load_settings({"port": 1234, "model": "some/where"})
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_readme_has_every_setting_as_the_code_describes_it() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    assert settings_table() in readme, "print(service.settings.settings_table()) is what belongs there"
 
 
 def test_the_translator_s_own_values_are_those_of_the_settings() -> None:

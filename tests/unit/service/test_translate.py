@@ -125,15 +125,17 @@ def test_the_source_language_is_guessed_for_each_text(client: FlaskClient) -> No
 
 
 def test_html(client: FlaskClient, translator: Any) -> None:
-    document = '<p>Hello <b>you</b> &lt;script&gt;</p> <span translate="no">keep</span><code>x</code>'
+    document = '<p>Hello <b>you</b> &lt;script&gt;</p> <span translate="no">keep</span><p>Run <code>x</code>!</p>'
     answer = ask(client, q=document, format="html", alternatives=2, scores=True)
     assert (
         answer["translatedText"]
-        == '<p>HELLO <b>YOU</b> &lt;SCRIPT&gt;</p> <span translate="no">keep</span><code>x</code>'
+        == '<p>HELLO <b>YOU</b> &lt;SCRIPT&gt;</p> <span translate="no">keep</span><p>RUN <code>x</code>!</p>'
     )
-    assert answer["alternatives"][1].startswith("<p>HELLO  2<b>YOU 2</b>")
-    assert answer["scores"] == -1.5
-    assert translator.calls == [["Hello ", "you", " <script>"]]
+    assert answer["alternatives"][0].startswith("<p>HELLO <b>YOU</b> &lt;SCRIPT&gt; 1</p>")
+    assert len(answer["alternatives"]) == 2
+    assert answer["scores"] == -1.0
+    (texts,) = translator.calls
+    assert {"Hello you <script>", "Run \ue000!"} <= set(texts)
     assert ask(client, q=["<br>", "<i>a</i>"], format="html") == {"translatedText": ["<br>", "<i>A</i>"]}
 
 
@@ -147,3 +149,107 @@ def test_detect(client: FlaskClient, kind: str) -> None:
     assert response.status_code == 200
     assert response.json[0]["language"] == "fr"
     assert 50 < response.json[0]["confidence"] <= 100
+
+
+def events(client: FlaskClient, **fields: Any) -> list[tuple[str, Any]]:
+    response = client.post("/translate", json=PAIR | fields, headers={"Accept": "text/event-stream"})
+    assert response.status_code == 200, response.text
+    assert response.mimetype == "text/event-stream"
+    found = []
+    for event in response.text.removesuffix("\n\n").split("\n\n"):
+        name, data = event.split("\n")
+        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"q": "one\r\n  two\n\nthree\n"},
+        {"q": ["", "a\nb", "  ", "unheard %s\n{x} of 5", "z"], "alternatives": 2, "scores": True, "sentences": True},
+        {"q": ["Où est la gare ?", "Where is the station?"], "source": "auto"},
+        {"q": ["<p>a <b>b</b> c", "<br>", "d"], "format": "html", "alternatives": 1},
+    ],
+)
+def test_a_stream_says_what_the_answer_says(client: FlaskClient, fields: dict[str, Any]) -> None:
+    *sentences, (last, done) = events(client, **fields)
+    assert last == "done"
+    assert done == ask(client, **fields)
+    assert {name for name, _ in sentences} == {"sentence"}
+    texts = [fields["q"]] if isinstance(fields["q"], str) else fields["q"]
+    streamed = [""] * len(texts)
+    for _, event in sentences:
+        streamed[event["index"]] += event["separator"] + event["text"] + event["rest"]
+    assert streamed == ([done["translatedText"]] if isinstance(fields["q"], str) else done["translatedText"])
+    assert [event["index"] for _, event in sentences] == sorted(event["index"] for _, event in sentences)
+
+
+def test_a_stream_has_an_event_for_each_sentence(client: FlaskClient) -> None:
+    found = events(client, q=" one\ntwo ")
+    assert [(one["separator"], one["text"], one["rest"]) for name, one in found if name == "sentence"] == [
+        ("", " ONE", ""),
+        ("\n", "TWO ", ""),
+    ]
+    assert found[0][1]["source"] == {"start": 0, "end": 4}
+
+
+def test_errors_of_a_stream(make_client: Any) -> None:
+    client = make_client(batch_rows=1)
+    accept = {"Accept": "text/event-stream"}
+    for fields, status in (({"q": ""}, 400), ({"q": "a", "target": "xx"}, 400), ({"q": "fail"}, 500)):
+        response = client.post("/translate", json=PAIR | fields, headers=accept)
+        assert (response.status_code, response.mimetype) == (status, "application/problem+json")
+    found = events(client, q=["fine", "fail"], beam_size=1)
+    assert [name for name, _ in found] == ["sentence", "error"]
+    assert found[1][1]["status"] == 500
+    assert found[1][1]["error"]
+
+
+def test_json_is_the_default(client: FlaskClient) -> None:
+    for accept in ("*/*", "application/json", "application/json, text/event-stream", "text/html", ""):
+        response = client.post("/translate", json={"q": "a", **PAIR}, headers={"Accept": accept})
+        assert response.json == {"translatedText": "A"}
+
+
+def test_what_is_protected_comes_through(client: FlaskClient) -> None:
+    answer = ask(client, q="All 3 of {it}.\nHello {name}, see https://example.org/a?b=c.", alternatives=1)
+    assert answer == {
+        "translatedText": "ALL 3 OF {it}.\nHELLO {name}, SEE https://example.org/a?b=c.",
+        "alternatives": ["ALL 3 OF {it}. 1\nHELLO {name}, SEE https://example.org/a?b=c. 1"],
+    }
+    document = '<p>Hello <a href="x">{name}</a>, run <code>ls -l</code>.</p>'
+    assert (
+        ask(client, q=document, format="html")["translatedText"]
+        == '<p>HELLO <a href="x">{name}</a>, RUN <code>ls -l</code>.</p>'
+    )
+
+
+@pytest.mark.parametrize("kind", ["json", "data"])
+def test_terms(client: FlaskClient, kind: str) -> None:
+    glossary = {"station": "gare", "big": "grand"}
+    fields: dict[str, Any] = {"q": "Station Acme is a big one.", "do_not_translate": ["Acme"], **PAIR}
+    fields["glossary"] = glossary if kind == "json" else json.dumps(glossary)
+    answer = client.post("/translate", **{kind: fields})
+    assert answer.json["translatedText"] == "Gare Acme IS A grand ONE."
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"do_not_translate": ["x"] * 101},
+        {"do_not_translate": "x"},
+        {"do_not_translate": [""]},
+        {"do_not_translate": [5]},
+        {"glossary": {"a": 5}},
+        {"glossary": {"": "x"}},
+        {"glossary": ["a"]},
+        {"glossary": {"x" * 201: "y"}},
+        {"glossary": {"\ud800": "y"}},
+    ],
+)
+def test_bad_terms(client: FlaskClient, fields: dict[str, Any]) -> None:
+    body = json.dumps({"q": "a", **PAIR, **fields})
+    response = client.post("/translate", data=body, content_type="application/json")
+    assert response.status_code == 400
+    assert next(iter(fields)) in response.json["error"]
+    assert client.post("/translate", data={"q": "a", **PAIR, "glossary": "{"}).status_code == 400

@@ -91,6 +91,15 @@ EXPORT Network* translator_create(const char* instruction_set, int precision, co
   return nullptr;
 }
 
+// A network that shares the packed weights of another; null where memory is short. Either may be destroyed first.
+EXPORT Network* translator_another(const Network* network, int threads) {
+  try {
+    return network->another(threads);
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+}
+
 EXPORT void translator_destroy(Network* network) { delete network; }
 EXPORT int64_t translator_state_bytes(const Network* network) { return network->state_bytes(); }
 EXPORT int64_t translator_source_floats(const Network* network, int length) { return network->source_floats(length); }

@@ -38,32 +38,30 @@ template <class P>
 class NetworkOf final : public ::Network {
  public:
   NetworkOf(const Shape& shape, const Weights& weights, int threads)
-      : shape_(shape), weights_(weights), pool_(threads), cells_(padded(shape.hidden)),
-        record_((record_bytes<P>(shape.hidden) + 63) / 64 * 64),
-        input_record_((record_bytes<P>(std::max(shape.embedding, shape.hidden)) + 63) / 64 * 64),
-        layer_bytes_(record_ + sizeof(float) * static_cast<size_t>(cells_)) {
+      : NetworkOf(shape, weights, threads, std::make_shared<Packed>()) {
+    Packed& packed = const_cast<Packed&>(*packed_);  // nobody else has it yet
     const int E = shape.embedding, H = shape.hidden;
-    encoder_.resize(static_cast<size_t>(shape.layers));
-    decoder_.resize(static_cast<size_t>(shape.layers));
+    packed.encoder.resize(static_cast<size_t>(shape.layers));
+    packed.decoder.resize(static_cast<size_t>(shape.layers));
     const int context = shape.feed_context ? H : 0;
     std::vector<std::function<void()>> jobs;
     for (int l = 0; l < shape.layers; ++l) {
-      jobs.push_back([=, this] { pack_layer(encoder_[l], weights.encoder[l], l ? H : E, l ? H : E); });
-      jobs.push_back([=, this] { pack_layer(decoder_[l], weights.decoder[l], l ? H : E, l ? H : E + context); });
+      jobs.push_back([=, this, &packed] { pack_layer(packed.encoder[l], weights.encoder[l], l ? H : E, l ? H : E); });
+      jobs.push_back([=, this, &packed] { pack_layer(packed.decoder[l], weights.decoder[l], l ? H : E, l ? H : E + context); });
     }
     if (context) {
-      jobs.push_back([=, this] {
-        context_.pack(4 * cells_, {weights.decoder[0].input + E}, {H}, {E + H}, [this](int c) { return gate_row(c); });
+      jobs.push_back([=, this, &packed] {
+        packed.context.pack(4 * cells_, {weights.decoder[0].input + E}, {H}, {E + H}, [this](int c) { return gate_row(c); });
       });
     }
     if (shape.attention) {
-      jobs.push_back([=, this] {
-        combine_.pack(H, {weights.combine, weights.combine + H}, {H, H}, {2 * H, 2 * H},
+      jobs.push_back([=, &packed] {
+        packed.combine.pack(H, {weights.combine, weights.combine + H}, {H, H}, {2 * H, 2 * H},
                       [H](int c) { return c < H ? c : -1; });
       });
     }
     const int V = shape.target_vocabulary;
-    jobs.push_back([=, this] { output_.pack(V, {weights.output}, {H}, {H}, [V](int c) { return c < V ? c : -1; }); });
+    jobs.push_back([=, &packed] { packed.output.pack(V, {weights.output}, {H}, {H}, [V](int c) { return c < V ? c : -1; }); });
     std::atomic<bool> failed{false};  // an exception that leaves a thread ends the process
     pool_.run([&](int thread) {
       try {
@@ -73,15 +71,17 @@ class NetworkOf final : public ::Network {
       }
     });
     if (failed) throw std::bad_alloc();
-    nothing_.assign(static_cast<size_t>(cells_), 0.0f);
-    output_bias_.assign(static_cast<size_t>(output_.tiles) * kColumns, kNone);
-    std::copy(weights.output_bias, weights.output_bias + V, output_bias_.begin());
-    forbidden_.assign(output_bias_.size(), 0.0f);
-    std::copy(weights.forbidden, weights.forbidden + V, forbidden_.begin());
-    for (int tile = 0; tile < output_.tiles; ++tile)
-      forbidding_.push_back(std::any_of(forbidden_.begin() + tile * kColumns, forbidden_.begin() + (tile + 1) * kColumns,
+    packed.nothing.assign(static_cast<size_t>(cells_), 0.0f);
+    packed.output_bias.assign(static_cast<size_t>(packed.output.tiles) * kColumns, kNone);
+    std::copy(weights.output_bias, weights.output_bias + V, packed.output_bias.begin());
+    packed.forbidden.assign(packed.output_bias.size(), 0.0f);
+    std::copy(weights.forbidden, weights.forbidden + V, packed.forbidden.begin());
+    for (int tile = 0; tile < packed.output.tiles; ++tile)
+      packed.forbidding.push_back(std::any_of(packed.forbidden.begin() + tile * kColumns, packed.forbidden.begin() + (tile + 1) * kColumns,
                                         [](float x) { return x < 0.0f; }));
   }
+
+  ::Network* another(int threads) const override { return new NetworkOf(shape_, weights_, threads, packed_); }
 
   int64_t state_bytes() const override { return static_cast<int64_t>(layer_bytes_) * shape_.layers; }
 
@@ -105,6 +105,20 @@ class NetworkOf final : public ::Network {
     Matrix<P> weights;        // segments: input, recurrent
     std::vector<float> bias;  // by column
   };
+
+  // The weights, which networks for several threads share.
+  struct Packed {
+    std::vector<Layer> encoder, decoder;
+    Matrix<P> context, combine, output;
+    std::vector<float> output_bias, forbidden, nothing;
+    std::vector<bool> forbidding;  // whether a tile has forbidden tokens
+  };
+
+  NetworkOf(const Shape& shape, const Weights& weights, int threads, std::shared_ptr<const Packed> packed)
+      : shape_(shape), weights_(weights), pool_(threads), cells_(padded(shape.hidden)),
+        record_((record_bytes<P>(shape.hidden) + 63) / 64 * 64),
+        input_record_((record_bytes<P>(std::max(shape.embedding, shape.hidden)) + 63) / 64 * 64),
+        layer_bytes_(record_ + sizeof(float) * static_cast<size_t>(cells_)), packed_(std::move(packed)) {}
 
   // Column 64·t + 16·gate + j holds the gate of cell 16·t + j.
   int gate_row(int column) const {
@@ -227,10 +241,12 @@ class NetworkOf final : public ::Network {
   Pool pool_;
   const int cells_;
   const size_t record_, input_record_, layer_bytes_;
-  std::vector<Layer> encoder_, decoder_;
-  Matrix<P> context_, combine_, output_;
-  std::vector<float> output_bias_, forbidden_, nothing_;
-  std::vector<bool> forbidding_;  // whether a tile has forbidden tokens
+  const std::shared_ptr<const Packed> packed_;
+  const std::vector<Layer>&encoder_ = packed_->encoder, &decoder_ = packed_->decoder;
+  const Matrix<P>&context_ = packed_->context, &combine_ = packed_->combine, &output_ = packed_->output;
+  const std::vector<float>&output_bias_ = packed_->output_bias, &forbidden_ = packed_->forbidden,
+      &nothing_ = packed_->nothing;
+  const std::vector<bool>& forbidding_ = packed_->forbidding;
 
   // Working space, kept from call to call.
   Buffer x_records_, x_, hidden_, ahead_, attended_records_, attended_, combined_, best_values_, best_tokens_, merged_values_,

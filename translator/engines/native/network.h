@@ -52,6 +52,7 @@ class Network {
   virtual int64_t state_bytes() const = 0;            // of one row's decoder state
   virtual int64_t source_floats(int length) const = 0;  // of one sentence's source block
   virtual int64_t packed_bytes() const = 0;
+  virtual Network* another(int threads) const = 0;      // with the same packed weights, for use beside this one
   // Read sentences (token ids in the order in which they are read, one after another) into states and source blocks.
   virtual void encode(int sentences, const int32_t* lengths, const int64_t* tokens, uint8_t* states,
                       const int64_t* sources) = 0;

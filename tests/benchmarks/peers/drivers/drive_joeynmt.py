@@ -1,7 +1,8 @@
 """Runs in JoeyNMT's virtual environment.
 
 `drive_joeynmt.py train|translate CONFIGURATION TOKENS REPORT [SOURCE OUTPUT]` calls JoeyNMT's own
-command, and writes down what batches went through the search.
+command, and writes down what batches went through the search. `drive_joeynmt.py measure REPORT WARM-UP SECONDS
+CONFIGURATION` calls its train until enough updates have been counted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from typing import Any
 
 
 def main() -> None:
+    if sys.argv[1] == "measure":
+        measure(*sys.argv[2:])
+        return
     command, configuration, tokens, report, *files = sys.argv[1:]
     import joeynmt.prediction  # type: ignore[import-not-found]
     from joeynmt.__main__ import main as joeynmt_main  # type: ignore[import-not-found]
@@ -45,6 +49,25 @@ def main() -> None:
         joeynmt_main()
     content = {"batch_sizes": batch_sizes, "columns": max(columns)}
     Path(report).write_text(json.dumps(content), encoding="utf-8")
+
+
+def measure(report: str, warm_up_seconds: str, seconds: str, configuration: str) -> None:
+    """Train, and count what every batch has to predict; does not return."""
+    from joeynmt.__main__ import main as joeynmt_main
+    from joeynmt.model import Model  # type: ignore[import-not-found]
+    from stopwatch import Stopwatch  # type: ignore[import-not-found]
+
+    stopwatch = Stopwatch(Path(report), warm_up_seconds=float(warm_up_seconds), seconds=float(seconds))
+    forward = Model.forward
+
+    def watched(model: Any, return_type: str | None = None, **batch: Any) -> Any:
+        if return_type == "loss" and model.training:
+            stopwatch.update(lambda: int(batch["trg_mask"].sum()))
+        return forward(model, return_type, **batch)
+
+    Model.forward = watched
+    sys.argv = ["joeynmt", "train", configuration, "--skip-test"]
+    joeynmt_main()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,101 @@
+"""A request on its way through the batcher, and how much of it waits."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from translator.search import Hypothesis, Query
+from translator.ticket import Ticket
+
+
+class TooMuchWorkError(Exception):
+    """A single request asks for more than any may; the message is for its sender."""
+
+
+class ClientGoneError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Client:
+    """Who waits for the answer to the request that a thread works for. This one has accepted nothing and waits."""
+
+    def waits(self) -> bool:
+        """Whether it is still connected, as far as one can see."""
+        return True
+
+    def accepted(self) -> bool:
+        """Whether some of the request was taken in already, so that the rest is not to be refused."""
+        return False
+
+    def accept(self) -> None:
+        """Some of the request is taken in."""
+
+
+class Amount(NamedTuple):
+    """So much that waits for the decoder; or the most that may."""
+
+    texts: int = 0
+    characters: int = 0
+    sentences: int = 0
+    tokens: int = 0  # of the source, `<EOS>` included
+
+    def plus(self, other: Amount) -> Amount:
+        return Amount(*(one + two for one, two in zip(self, other, strict=True)))
+
+    def minus(self, other: Amount) -> Amount:
+        return Amount(*(one - two for one, two in zip(self, other, strict=True)))
+
+    @classmethod
+    def sum(cls, amounts: Iterable[Amount]) -> Amount:
+        return cls(*(sum(values) for values in zip(cls(), *amounts, strict=True)))
+
+    def share_of(self, most: Amount) -> float:
+        """The largest share: 1 or less where it is no more than `most` in any respect."""
+        return max(one / two for one, two in zip(self, most, strict=True))
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence that waits. The last one of a text takes that text and its characters along when it waits no more."""
+
+    text: str
+    query: Query
+    texts: int = 0
+    characters: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return len(self.query.source) + 1
+
+    @property
+    def amount(self) -> Amount:
+        return Amount(self.texts, self.characters, 1, self.tokens)
+
+
+@dataclass(eq=False)
+class Job:
+    """One request on its way through the decoder. All fields are guarded by the batcher's lock."""
+
+    deadline: float  # by time.monotonic
+    waits: Amount
+    begun: float = 0.0  # when it was queued, by time.monotonic; 0 once a sentence of it is decoded
+    waiting: deque[Sentence] = field(default_factory=deque)  # distinct, and not yet handed to the decoder
+    tickets: set[Ticket] = field(default_factory=set)  # in the decoder
+    found: dict[str, list[Hypothesis]] = field(default_factory=dict)
+    awaited: set[str] = field(default_factory=set)  # the sentences without which its thread cannot go on
+    decoded: threading.Event = field(default_factory=threading.Event)  # there is none of these left, or an error
+    error: Exception | None = None
+
+
+def check_work(sentences: Sequence[Sentence], most: int) -> None:
+    """Raises `TooMuchWorkError` where their tokens, each counted as often as the beam is wide, are more than `most`."""
+    work = sum(sentence.tokens * sentence.query.rows for sentence in sentences)
+    if work > most:
+        raise TooMuchWorkError(
+            f"The source tokens, each counted as often as the beam is wide, are {work:,}; at most {most:,} are "
+            "allowed. Send less text, or ask for a narrower beam."
+        )

@@ -1,0 +1,74 @@
+"""Tensors in a file: how weights are stored, and how they are read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from translator.description import ModelDirectoryError
+
+WeightStorage = Literal["float32", "bfloat16", "int8"]
+
+_SCALE_SUFFIX = ".scale"
+
+
+def stored_tensors(tensors: Mapping[str, Tensor], storage: WeightStorage) -> dict[str, Tensor]:
+    """What to write for these tensors.
+
+    "int8" keeps one float32 scale per output row of every matrix (symmetric, largest magnitude at 127).
+    """
+    stored: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        weight = tensor.detach().to("cpu", torch.float32).contiguous()
+        if storage == "int8" and weight.dim() == 2:
+            scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
+            stored[name] = torch.round(weight / scale[:, None]).to(torch.int8)
+            stored[name + _SCALE_SUFFIX] = scale
+        elif storage == "bfloat16" and weight.dim() == 2:
+            stored[name] = weight.to(torch.bfloat16)
+        else:
+            stored[name] = weight
+    return stored
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file that was written with `stored_tensors`, in float32. Raises `ModelDirectoryError`."""
+    try:
+        stored = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise ModelDirectoryError(
+            f"{file}: cannot be read as safetensors ({error}); copy the directory again"
+        ) from error
+    scales = {name: stored.pop(name) for name in list(stored) if name.endswith(_SCALE_SUFFIX)}
+    return {
+        name: tensor.float() * scales[name + _SCALE_SUFFIX][:, None]
+        if name + _SCALE_SUFFIX in scales
+        else tensor.float()
+        for name, tensor in stored.items()
+    }
+
+
+def assign_weights(model: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
+    """Put the weights of `file` in the place of a model's, which may be on the device "meta".
+
+    Raises `ModelDirectoryError` where a tensor is missing, superfluous or of another shape.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if expected != found:
+        name = next(iter(sorted(expected.items() ^ found.items())))[0]
+        raise ModelDirectoryError(
+            f"{file}: tensor {name} has shape {found.get(name, 'none')} "
+            f"where config.json asks for {expected.get(name, 'none')}"
+        )
+    model.load_state_dict(weights, assign=True)
+    for module in model.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()
+    model.requires_grad_(False).eval()
