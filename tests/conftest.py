@@ -18,7 +18,7 @@ from tests.support import ENGLISH, FRENCH, unused_port
 from training.subwords import train_vocabulary
 from translator.card import Card, TrainingLengths
 from translator.config import ModelConfig
-from translator.directory import save_model
+from translator.directory import load_model, save_model
 from translator.model import Seq2Seq
 
 settings.register_profile("fast", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -80,4 +80,21 @@ def tiny_model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     path = tmp_path_factory.mktemp("models") / "tiny-en-fr"
     save_model(path, model=model, source_vocabulary=source_vocabulary, target_vocabulary=target_vocabulary, card=card)
+    return path
+
+
+@pytest.fixture(scope="session")
+def second_model_directory(tiny_model_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the same vocabularies with other weights, for an ensemble with the first."""
+    loaded = load_model(tiny_model_directory)
+    model = Seq2Seq(loaded.config)
+    model.initialise(seed=2, initial_range=0.5)
+    path = tmp_path_factory.mktemp("second") / "second-en-fr"
+    save_model(
+        path,
+        model=model,
+        source_vocabulary=loaded.source_vocabulary,
+        target_vocabulary=loaded.target_vocabulary,
+        card=loaded.card.model_copy(update={"name": "second-en-fr"}),
+    )
     return path

@@ -19,6 +19,7 @@ _ELSEWHERE = {
     "average": "training.average",
     "evaluate": "training.evaluation",
     "learning-rate": "training.learning_rate_range",
+    "rescore": "training.rescoring",
     "train-language-model": "training.language_model",
 }
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from training.comparison import ComparisonReport, compare, seed_spreads
 from training.errors import InputError
@@ -18,6 +17,7 @@ from training.evaluation_page import evaluation_page
 from training.evaluation_report import SystemOutput, report_of, scored_card, translate_text
 from training.measures import measure
 from training.parallel_text import ParallelText, published_test_set, read_lines, read_parallel_text
+from training.terminal import progress_bar
 from translator.config import Combination, SearchOptions
 from translator.directory import update_card
 from translator.pipeline import Translator
@@ -189,7 +189,7 @@ def _outputs(
     for name, lines in files.items():
         if len(lines) != len(text.sources):
             raise InputError(f"{name} has {len(lines):,} lines and the source {len(text.sources):,}")
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         for name, system in zip(names, systems, strict=True):
             if isinstance(system, Path):
                 outputs.append(SystemOutput(name, files[name]))
@@ -205,15 +205,3 @@ def _outputs(
                 )
             )
     return outputs
-
-
-def _progress_bar() -> Progress:
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, disable=not console.is_terminal)

@@ -121,20 +121,21 @@ def score_tokens(
 
 @torch.inference_mode()
 def sentence_vectors(model: Seq2Seq, sources: Sequence[Sequence[int]], *, source_eos_id: int) -> Tensor:
-    """h(x) of each source (token ids in reading order, without `<EOS>`), float32 [sentences, 2 · layers · hidden].
+    """h(x) of each source (token ids in reading order, without `<EOS>`), float32 [sentences, states · layers · hidden].
 
     These are the numbers that the decoder starts from (Sutskever et al. 2014, section 3.4): the hidden states of all
-    layers, lowest first, and after them the cell states.
+    layers, lowest first, and after them the cell states, where the cell has some (an LSTM: two states).
     """
     device = model.decoder.output.weight.device
     vectors: list[Tensor] = [torch.empty(0)] * len(sources)
     for members in _of_one_length([len(source) for source in sources], _SENTENCES_A_BATCH):
         state = model.encoder(_tensor([sources[index] for index in members]).to(device), source_eos_id).state
-        states_B = torch.cat([*state.hidden_LBH, *state.cell_LBH], dim=1).float().cpu()
+        states_B = torch.cat([layer_BH for part_LBH in state.parts_LBH for layer_BH in part_LBH], dim=1).float().cpu()
         for index, vector in zip(members, states_B, strict=True):
             vectors[index] = vector
-    config = model.config
-    return torch.stack(vectors) if vectors else torch.empty(0, 2 * config.num_layers * config.hidden_size)
+    if vectors:
+        return torch.stack(vectors)
+    return sentence_vectors(model, [[]], source_eos_id=source_eos_id)[:0]
 
 
 def as_read(text: str) -> str:

@@ -59,13 +59,13 @@ def score(models: tuple[str, ...], combination: Combination, device: str, per_to
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a NumPy array there, float32 [lines, 2 · layers · cells]; if not given, JSON lines are printed.",
+    help="Write a NumPy array there, float32 [lines, numbers]; if not given, JSON lines are printed.",
 )
 def embed(model: str, device: str, output: Path | None) -> None:
     """The sentence vector h(x) of every line of standard input: what the decoder starts from.
 
-    The hidden states of all layers, lowest first, and after them the cell states. Each line is one sentence. Computed
-    in float32.
+    The hidden states of all layers, lowest first, and after them the cell states: 2 · layers · cells numbers of an
+    LSTM. Each line is one sentence. Computed in float32.
     """
     if output is not None and not output.absolute().parent.is_dir():
         raise Failure(f"{output}: there is no folder {output.parent}; make it first")
@@ -95,10 +95,10 @@ def embed(model: str, device: str, output: Path | None) -> None:
             advance(len(chunk), sum(map(len, chunk)))
             lines += len(chunk)
     if output is not None:
-        width = 2 * loaded.config.num_layers * loaded.config.hidden_size
+        nothing = sentence_vectors(loaded.model, [], source_eos_id=loaded.source_vocabulary.eos_id).numpy()
         try:
             with output.open("wb") as file:  # a file, for NumPy would add .npy to another name
-                np.save(file, np.concatenate(parts) if parts else np.empty((0, width), dtype=np.float32))
+                np.save(file, np.concatenate([nothing, *parts]))
         except OSError as error:
             raise Failure(f"{output}: cannot be written: {error.strerror}") from error
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support import ENGLISH, FRENCH, unused_port
@@ -287,5 +288,9 @@ def test_what_the_blocks_promise_is_there(reader: Reader) -> None:
     scores = json.loads((reader.folder / "scores.json").read_text(encoding="utf-8"))
     assert scores
     assert (reader.folder / "scores.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("scores.txt", "rescored.txt"):
+        assert len((reader.folder / name).read_text(encoding="utf-8").splitlines()) == 24
+    assert len(np.load(reader.folder / "vectors.npy")) == 24
+    assert "BLEU" in (reader.folder / "comparison.html").read_text(encoding="utf-8")
     for name in ("mine", "sutskever2014-wmt14-en-fr"):
         assert (reader.folder / "runs" / name / "model" / "card.json").is_file()

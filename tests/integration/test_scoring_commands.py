@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from translator import SearchOptions, Translator
-from translator.directory import load_model, save_model
-from translator.model import Seq2Seq
+from translator.directory import load_model
 from translator.scoring import score_texts, sentence_vectors
 
 PAIRS = [("Where is the station?", "Où est la gare ?"), ("", "Rien."), ("The train was late.", "")]
@@ -38,25 +37,9 @@ def complaint(result: subprocess.CompletedProcess[bytes]) -> str:
     return message
 
 
-@pytest.fixture(scope="module")
-def second_model(tiny_model_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    loaded = load_model(tiny_model_directory)
-    model = Seq2Seq(loaded.config)
-    model.initialise(seed=2, initial_range=0.5)
-    path = tmp_path_factory.mktemp("second") / "model"
-    save_model(
-        path,
-        model=model,
-        source_vocabulary=loaded.source_vocabulary,
-        target_vocabulary=loaded.target_vocabulary,
-        card=loaded.card.model_copy(update={"name": "second"}),
-    )
-    return path
-
-
-def test_score_prints_a_number_for_every_pair(tiny_model_directory: Path, second_model: Path) -> None:
+def test_score_prints_a_number_for_every_pair(tiny_model_directory: Path, second_model_directory: Path) -> None:
     text = "\ufeff" + "".join(f"{source}\t{target}\r\n" for source, target in PAIRS)
-    for models in ([tiny_model_directory], [tiny_model_directory, second_model]):
+    for models in ([tiny_model_directory], [tiny_model_directory, second_model_directory]):
         options = [option for model in models for option in ("--model", model)]
         result = run("score", *options, stdin=text)
         assert result.returncode == 0, result.stderr
@@ -104,10 +87,12 @@ def test_embed_writes_an_array_or_json_lines(tiny_model_directory: Path, tmp_pat
     assert np.load(tmp_path / "empty").shape == (0, expected.shape[1])
 
 
-def test_embed_refuses_what_it_cannot_do(tiny_model_directory: Path, second_model: Path, tmp_path: Path) -> None:
+def test_embed_refuses_what_it_cannot_do(
+    tiny_model_directory: Path, second_model_directory: Path, tmp_path: Path
+) -> None:
     message = complaint(run("embed", "--model", tiny_model_directory, "--output", tmp_path / "no" / "x.npy"))
     assert "make it first" in message
-    assert "name one model" in complaint(run("embed", "--model", f"{tiny_model_directory},{second_model}"))
+    assert "name one model" in complaint(run("embed", "--model", f"{tiny_model_directory},{second_model_directory}"))
 
 
 def test_an_n_best_list_has_the_searchs_hypotheses(tiny_model_directory: Path) -> None:
@@ -133,12 +118,12 @@ def test_an_n_best_list_has_the_searchs_hypotheses(tiny_model_directory: Path) -
         assert float(score) == pytest.approx(expected_score, abs=1e-5)
 
 
-def test_an_ensemble_translates(tiny_model_directory: Path, second_model: Path) -> None:
+def test_an_ensemble_translates(tiny_model_directory: Path, second_model_directory: Path) -> None:
     line = "The children are playing in the garden.\n"
-    models = ("--model", tiny_model_directory, "--model", second_model)
+    models = ("--model", tiny_model_directory, "--model", second_model_directory)
     result = run("translate", *models, "--combination", "log-linear", stdin=line)
     assert result.returncode == 0, result.stderr
-    ensemble = Translator.load([tiny_model_directory, second_model], combination="log-linear")
+    ensemble = Translator.load([tiny_model_directory, second_model_directory], combination="log-linear")
     assert result.stdout.decode() == ensemble.translate(line.strip()).text + "\n"
 
 

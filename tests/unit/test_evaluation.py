@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import shutil
 from collections.abc import Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from tests.engines import ScriptedEngine
 from training.__main__ import main
+from training.comparison import ComparisonReport
 from training.errors import InputError
 from training.evaluation_report import EvaluationReport, evaluate_translator, scored_card
 from training.measures import bleu_by_length
@@ -258,4 +261,138 @@ def test_what_cannot_be_measured_is_one_line_and_status_2(
         assert result.exit_code == 2
         assert part in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
+        assert "BLEU" not in result.stdout
+
+
+def command(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
+
+
+@pytest.fixture
+def output_file(tmp_path: Path) -> Path:
+    """Another system's translations: markup is text like any other."""
+    file = tmp_path / "other.fr"
+    file.write_text("".join(f"{line} <b>&\n" for line in REFERENCES), encoding="utf-8")
+    return file
+
+
+def test_systems_are_compared_with_the_first(
+    tiny_model_directory: Path,
+    second_model_directory: Path,
+    files: tuple[Path, Path],
+    output_file: Path,
+    tmp_path: Path,
+) -> None:
+    ensemble = f"{tiny_model_directory},{second_model_directory}"
+    systems = ("--model", tiny_model_directory, ensemble, output_file)
+    outputs = ("--json", tmp_path / "x.json", "--html", tmp_path / "x.html", "--figure", tmp_path / "x.svg")
+    result = command(*systems, "--source", files[0], "--reference", files[1], "--beam-size", "2", *outputs)
+    assert result.exit_code == 0, result.output
+    report = ComparisonReport.model_validate_json((tmp_path / "x.json").read_text(encoding="utf-8"))
+    names = [system.model for system in report.systems]
+    assert names == ["tiny-en-fr", "tiny-en-fr + second-en-fr", "other.fr"]
+    assert [each.system for each in report.comparisons] == names[1:]
+    for comparison in report.comparisons:
+        assert comparison.sentence in result.stdout
+    weights = [load_model(path).card.files["model.safetensors"].sha256
+               for path in (tiny_model_directory, second_model_directory)]  # fmt: skip
+    assert [system.weights_sha256 for system in report.systems] == [weights[0], ",".join(weights), ""]
+    expected = Translator.load(ensemble).translate(SOURCES, SearchOptions(beam_size=2), split_sentences=False)
+    assert report.systems[1].samples[0].translation == expected[0].text
+    other = report.systems[2]
+    assert (other.perplexity, other.unknown, other.seconds, other.bleu.beam_size) == (None, None, None, None)
+    texts = [f"{line} <b>&" for line in REFERENCES]
+    assert other.bleu.value == pytest.approx(sacrebleu.corpus_bleu(texts, [REFERENCES]).score, abs=1e-3)
+    assert other.multi_bleu.signature == report.systems[0].multi_bleu.signature
+
+
+def test_an_ensembles_perplexity_is_between_its_members_best_and_worst_or_better(
+    tiny_model_directory: Path, second_model_directory: Path
+) -> None:
+    """log of a mean is at least the mean of logs: the ensemble is no worse than the geometric mean of its members."""
+    paths = [tiny_model_directory, second_model_directory]
+    options = SearchOptions(beam_size=1, max_length=3)
+    single = [
+        evaluate_translator(Translator.load(path), SOURCES, REFERENCES, test_set="x", options=options).perplexity
+        for path in paths
+    ]
+    both = evaluate_translator(Translator.load(paths), SOURCES, REFERENCES, test_set="x", options=options).perplexity
+    assert both is not None
+    values = [score.value for score in single if score is not None]
+    assert min(values) / 2 < both.value <= math.sqrt(values[0] * values[1]) * 1.0001
+
+
+class Assets(HTMLParser):
+    """What a page would load from elsewhere, and its images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.images: list[bytes] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "data", "action") and value is not None:
+                if tag == "img" and value.startswith("data:image/png;base64,"):
+                    self.images.append(base64.b64decode(value.partition(",")[2]))
+                else:
+                    self.loaded.append(value)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_needs_nothing_beside_itself_and_quotes_text_as_text(
+    tiny_model_directory: Path, files: tuple[Path, Path], output_file: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    result = command(
+        tiny_model_directory, output_file, "--source", files[0], "--reference", files[1], "--beam-size", "1",
+        "--html", page,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    text = page.read_text(encoding="utf-8")
+    assets = Assets()
+    assets.feed(text)
+    assert assets.loaded == []
+    assert "url(" not in text
+    assert len(assets.images) == 3
+    assert all(image.startswith(b"\x89PNG") for image in assets.images)
+    assert f"{REFERENCES[0]} <b>&" in assets.text
+    assert "<b>" not in text
+    for part in ("tiny-en-fr", "other.fr", "TER", "multi-bleu", "nrefs:1|case:mixed"):
+        assert part in assets.text
+
+
+def test_models_of_one_name_go_by_what_they_were_called(
+    tiny_model_directory: Path, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    copies = [shutil.copytree(tiny_model_directory, tmp_path / name) for name in ("one", "two")]
+    result = command(*copies, "--source", files[0], "--reference", files[1], "--beam-size", "1")
+    assert result.exit_code == 0, result.output
+    assert f"{copies[0]} and {copies[1]} cannot be told apart by BLEU" in result.stdout
+
+
+def test_what_cannot_be_compared_is_refused(
+    tiny_model_directory: Path, second_model_directory: Path, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    text = ("--source", files[0], "--reference", files[1])
+    short = tmp_path / "short.fr"
+    short.write_text("une ligne\n", encoding="utf-8")
+    cases = [
+        (command(*text), "name a model"),
+        (command(tiny_model_directory), "name the test set"),
+        (command(tiny_model_directory, "--source", files[0]), "name the test set"),
+        (command(tiny_model_directory, *text, "--test-set", "wmt14"), "takes the place of --source"),
+        (command(tiny_model_directory, *text, "--language-pair", "de-en"), "translates en-fr and not de-en"),
+        (command(short, "--test-set", "wmt14"), "needs --language-pair"),
+        (command(tiny_model_directory, short, *text), "short.fr has 1 lines and the source 4"),
+        (command(tiny_model_directory, second_model_directory, *text, "--update-card"), "for a single model"),
+        (command("--model", tiny_model_directory, "--model", tiny_model_directory, *text, "--update-card"), "single"),
+        (command(tiny_model_directory, *text, "--html", tmp_path / "no" / "x.html"), "there is no folder"),
+    ]  # fmt: skip
+    for result, part in cases:
+        assert result.exit_code == 2, result.output
+        assert part in result.stderr
         assert "BLEU" not in result.stdout

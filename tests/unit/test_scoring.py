@@ -14,17 +14,19 @@ from hypothesis import strategies as st
 
 from tests.engines import EOS, PAD, network
 from translator import Translator
+from translator.cells import CELLS
 from translator.engines import ReferenceEngine
 from translator.scoring import _NUMBERS_A_BATCH, score_pairs, score_texts, score_tokens, sentence_vectors
 
 ARCHITECTURES: list[dict[str, Any]] = [{}, {"residual": True, "feed_context": True}, {"attention": "dot"}]
+MORE: list[dict[str, Any]] = [{"cell": "gru"}, {"attention": "additive", "input_feeding": True, "bidirectional": True}]
 SENTENCES = st.lists(st.integers(3, 11), max_size=6)
 
 
 @settings(max_examples=40)
 @given(
     pairs=st.lists(st.tuples(SENTENCES, SENTENCES), max_size=8),
-    architecture=st.sampled_from(ARCHITECTURES),
+    architecture=st.sampled_from([*ARCHITECTURES, *MORE]),
     numbers=st.sampled_from([1, 100, _NUMBERS_A_BATCH]),
 )
 def test_every_token_has_the_probability_that_a_decoder_gives_it_step_by_step(
@@ -66,16 +68,21 @@ def test_a_forbidden_token_has_no_probability() -> None:
     assert math.isfinite(found[1])
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
+@pytest.mark.parametrize(
+    "architecture",
+    [*ARCHITECTURES, {"cell": "rnn"}, {"cell": "gru"}, {"cell": "cudnn-gru", "bidirectional": True}],
+    ids=str,
+)
 def test_a_sentence_vector_is_what_the_decoder_starts_from(architecture: dict[str, Any]) -> None:
     model = network(5, **architecture)
     sources = [[3, 4, 5], [], [7], [5, 4, 3], [8, 9, 10]]
     vectors = sentence_vectors(model, sources, source_eos_id=EOS)
-    assert vectors.shape == (5, 2 * model.config.num_layers * model.config.hidden_size)
+    states = CELLS[model.config.cell].states
+    assert vectors.shape == (5, states * model.config.num_layers * model.config.hidden_size)
     assert vectors.dtype == torch.float32
     rows = ReferenceEngine(model, source_eos_id=EOS, target_eos_id=EOS).encode(sources)
     for number in range(len(sources)):
-        expected = torch.cat([rows.hidden_LRH[:, number].flatten(), rows.cell_LRH[:, number].flatten()])
+        expected = torch.cat([part_LRH[:, number].flatten() for part_LRH in rows.state.parts_LBH])
         torch.testing.assert_close(vectors[number], expected)
     assert not torch.allclose(vectors[0], vectors[3])  # it knows the order of words
     assert sentence_vectors(model, [], source_eos_id=EOS).shape == (0, vectors.shape[1])
