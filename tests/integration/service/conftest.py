@@ -14,6 +14,8 @@ from typing import IO, Any
 
 import pytest
 
+from translator import Translator
+
 REPOSITORY = Path(__file__).parents[3]
 PATIENCE = 120.0
 
@@ -124,3 +126,10 @@ def server(tiny_model_directory: Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run_service
+
+
+@pytest.fixture(scope="session")
+def expected(tiny_model_directory: Path) -> Callable[[str], str]:
+    """What the model says, without a server."""
+    translator = Translator.load(tiny_model_directory)
+    return lambda text: translator.translate(text).text

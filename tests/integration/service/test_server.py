@@ -14,23 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import deep_translator
 import pytest
 import requests
-from libretranslatepy import LibreTranslateAPI
 
 from translator import Translator
 
 PATIENCE = 120.0
 AMPLE_TIME = {"TRANSLATE_DEADLINE_SECONDS": "600"}
 GOOD = {"q": "Where is the station?", "source": "en", "target": "fr"}
-
-
-@pytest.fixture(scope="session")
-def expected(tiny_model_directory: Path) -> Callable[[str], str]:
-    """What the model says, without a server."""
-    translator = Translator.load(tiny_model_directory)
-    return lambda text: translator.translate(text).text
 
 
 def test_it_says_what_it_serves_and_the_command_it_shows_works(server: Any, expected: Callable[[str], str]) -> None:
@@ -40,23 +31,6 @@ def test_it_says_what_it_serves_and_the_command_it_shows_works(server: Any, expe
     command = next(line for line in server.output.splitlines() if line.startswith("  curl "))
     answer = subprocess.run(command + " --silent", shell=True, capture_output=True, check=True, timeout=PATIENCE)
     assert json.loads(answer.stdout)["translatedText"] == expected("Where is the station?")
-
-
-def test_libretranslatepy_works_unmodified(server: Any, expected: Callable[[str], str]) -> None:
-    client = LibreTranslateAPI(server.url)
-    text = "I would like a cup of coffee, please.\nThe train was late & I read a book."
-    assert client.translate(text, "en", "fr") == expected(text)
-    guesses = client.detect("The children are playing in the garden.")
-    assert guesses[0]["language"] == "en"
-    assert 50 < guesses[0]["confidence"] <= 100
-    assert client.languages() == [{"code": "en", "name": "English", "targets": ["fr"]}]
-    assert LibreTranslateAPI(server.url, api_key="any").languages() == client.languages()
-
-
-def test_deep_translator_works_unmodified(server: Any, expected: Callable[[str], str]) -> None:
-    client = deep_translator.LibreTranslator(source="en", target="fr", api_key="any", custom_url=server.url + "/")
-    text = "He never answers my letters. Naïve café & co."
-    assert client.translate(text) == expected(text)
 
 
 def test_many_at_once_get_the_answers_of_one_alone(server: Any, expected: Callable[[str], str]) -> None:
