@@ -27,7 +27,9 @@ def post_translate() -> Response:
         return jsonify(work.answer())
     events = work.events()
     first = next(events)  # what keeps the request from being served at all is said by the status
-    response = Response(stream_with_context(_stream(chain([first], events))), content_type=f"{EVENT_STREAM}; charset=utf-8")
+    response = Response(
+        stream_with_context(_stream(chain([first], events))), content_type=f"{EVENT_STREAM}; charset=utf-8"
+    )
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep the events together
     return response

@@ -105,7 +105,12 @@ def compose_file() -> dict[str, Any]:
 
 
 def compose_settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
-    return settings_in(image_environment() | compose_file()["services"]["translator"]["environment"], monkeypatch)
+    """The settings of compose.yaml where no variable of its own is set."""
+    environment = {
+        name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)
+        for name, value in compose_file()["services"]["translator"]["environment"].items()
+    }
+    return settings_in(image_environment() | environment, monkeypatch)
 
 
 def unit_values(key: str) -> list[str]:

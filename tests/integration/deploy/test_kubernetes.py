@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from torch.distributed.run import get_args_parser
 
 from tests.integration.deploy.files import (
@@ -57,22 +59,40 @@ def test_every_file_is_part_of_an_overlay_or_a_component() -> None:
     assert files == named
 
 
-def test_the_component_for_a_model_of_ones_own_fits_the_deployment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("component", "setting", "volume"),
+    [("own-model", "TRANSLATE_MODEL", "model"), ("keys", "TRANSLATE_API_KEYS", "keys")],
+)
+def test_a_component_that_is_added_to_production_fits_it(
+    component: str, setting: str, volume: str, tmp_path: Path
 ) -> None:
     kubectl = tool("kubectl")
-    kustomized("overlays/development")  # skips where kubectl is too old
-    copied = tmp_path / "kubernetes"
-    subprocess.run(["cp", "-r", KUBERNETES, copied], check=True)
-    overlay = copied / "overlays" / "development" / "kustomization.yaml"
-    with overlay.open("a", encoding="utf-8") as file:
-        file.write("components:\n  - ../../components/own-model\n")
-    done = run(kubectl, "kustomize", overlay.parent)
+    kustomized("overlays/production")  # skips where kubectl is too old
+    copied = Path(shutil.copytree(KUBERNETES, tmp_path / "kubernetes"))
+    kustomization = copied / "overlays" / "production" / "kustomization.yaml"
+    text = kustomization.read_text(encoding="utf-8")
+    kustomization.write_text(text.replace("components:\n", f"components:\n  - ../../components/{component}\n"), "utf-8")
+    done = run(kubectl, "kustomize", kustomization.parent)
     assert done.returncode == 0, done.stderr
-    assert "value: /models/own" in done.stdout
-    assert "claimName: model" in done.stdout
-    assert done.stdout.count("name: TRANSLATE_MODEL") == 1
-    assert done.stdout.count("name: tmp") == 2  # the mount and the volume from before are still there
+    file = tmp_path / "manifests.yaml"
+    file.write_text(done.stdout, encoding="utf-8")
+    checked = run(tool("kubernetes-validate"), "--strict", file)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    (deployment,) = [
+        one
+        for one in yaml.safe_load_all(done.stdout)
+        if one["kind"] == "Deployment" and one["metadata"]["name"] == "translator"
+    ]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    values = [variable["value"] for variable in container["env"] if variable["name"] == setting]
+    places = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert len(values) == 1
+    assert values[0].startswith(places[volume] + "/")
+    assert (
+        {named["name"] for named in deployment["spec"]["template"]["spec"]["volumes"]}
+        == places.keys()
+        == {"tmp", volume}
+    )
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

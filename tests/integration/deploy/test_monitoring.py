@@ -12,7 +12,16 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.deploy.files import DEPLOY, KUBERNETES, compose_file, manifest, run, served_paths, tool
+from tests.integration.deploy.files import (
+    DEPLOY,
+    KUBERNETES,
+    REPOSITORY,
+    compose_file,
+    manifest,
+    run,
+    served_paths,
+    tool,
+)
 from tests.integration.deploy.proxies import ask
 from tests.integration.service.conftest import Server
 
@@ -177,7 +186,7 @@ def test_every_label_that_is_asked_for_is_exported(exported: dict[str, set[str]]
     asked = 0
     for expression in expressions():
         for name, selector in re.findall(r"\b(translate_[a-z_]+)\{([^}]*)\}", expression):
-            labels = set(re.findall(r"(\w+)=", selector)) - {"job", "instance"}
+            labels = set(re.findall(r"(\w+)=~?", selector)) - {"job", "instance"}
             asked += len(labels)
             if exported[name]:
                 assert labels <= exported[name], expression
@@ -185,6 +194,15 @@ def test_every_label_that_is_asked_for_is_exported(exported: dict[str, set[str]]
 
 
 def test_the_routes_and_reasons_that_rules_name_exist() -> None:
-    routes = {route for rule in rules() for route in re.findall(r'route="([^"]*)"', rule["expr"])}
-    assert routes
-    assert routes <= served_paths()
+    patterns = [pattern for expression in expressions() for pattern in re.findall(r'route=~"([^"]*)"', expression)]
+    assert patterns
+    assert {route for pattern in patterns for route in pattern.split("|")} <= served_paths()
+    reasons = {
+        reason
+        for rule in rules()
+        for found in re.findall(r'reason=~"([^"]*)"', rule["expr"])
+        for reason in found.split("|")
+    }
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "service").rglob("*.py"))
+    assert reasons
+    assert all(f'"{reason}"' in sources for reason in reasons)

@@ -62,7 +62,7 @@ def test_a_translation_comes_through_and_what_is_not_for_the_public_does_not(
         assert status == 200
         direct = ask(f"{service.url}/translate", body, Content_Type="application/json")
         assert json.loads(answer) == json.loads(direct[1])
-        for path in ("/metrics", "/health", "/ready"):
+        for path in ("/metrics", "/health", "/ready", "/admin/models"):
             assert ask(url + path)[0] == 404
         # What is too large for the service is refused by the service, in a form that programs can read.
         too_large = b" " * (Settings().body_bytes + 1)
