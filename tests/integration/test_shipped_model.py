@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from training.evaluation import evaluate_translator
+from training.evaluation_report import evaluate_translator
 from translator import SearchOptions, Translator
 from translator.description import SHIPPED_MODELS
 from translator.engines.native_library import instruction_sets
