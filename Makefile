@@ -98,6 +98,25 @@ requirements: $(VENV)/.dev ## Write deploy/requirements anew: what constraints.t
 	@$(call hashed,--extra train pyproject.toml,train)
 	@printf 'hatchling\nziglang\n' | $(call hashed,-,build)
 
+.PHONY: licences
+licences: $(VENV)/.dev ## Write the table of LICENCES.md anew: what is installed at run time, and under which licence
+	@{ sed '/^| Name/,$$d' LICENCES.md; \
+	  $(BIN)/pip-licenses --from=mixed --format=markdown --with-system --packages torch \
+	    $$(sed -nE 's/^([a-z0-9._-]+)==.*/\1/p' deploy/requirements/serve.txt deploy/requirements/train.txt) \
+	  | sed -E 's/^(\| torch .*[0-9])\+[a-z0-9]+ /\1 /'; } > LICENCES.new && mv LICENCES.new LICENCES.md
+
+.PHONY: sbom
+sbom: $(VENV)/.dev ## Write the service's bill of materials, dist/sbom.cdx.json, in CycloneDX's format
+	@mkdir -p dist
+	{ cat deploy/requirements/serve.txt; grep '^torch==' constraints.txt; } \
+	  | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --validate \
+	    --output-file dist/sbom.cdx.json -
+
+.PHONY: audit
+audit: $(VENV)/.dev ## Ask whether any version that is installed at run time is known to be vulnerable (needs the internet)
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement deploy/requirements/serve.txt
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement deploy/requirements/train.txt
+
 .PHONY: clean
 clean: ## Remove .venv and caches; corpora, prepared and runs stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -41,6 +41,8 @@ ORIGIN = {
     "shellcheck": "Debian's shellcheck",
     "systemd-analyze": "Debian's systemd",
     "openssl": "Debian's openssl",
+    "cyclonedx-py": "PyPI's cyclonedx-bom",
+    "mkdocs": "PyPI's mkdocs",
 }
 
 
