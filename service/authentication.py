@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 import structlog
 from flask import Flask, Request, g, request
+from werkzeug.exceptions import MethodNotAllowed
 
 from service.keys import Key, Scope
 from service.problems import Problem
@@ -41,7 +42,7 @@ def needed_scope(asked: Request) -> Scope | None:
 
 def _authorise() -> None:
     scope = needed_scope(request)
-    if scope is None:
+    if scope is None or isinstance(request.routing_exception, MethodNotAllowed):
         return
     keys = service().keys
     if not keys.needed:

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service import answers, schemas
+from service.languages import AUTO, Languages
 from service.problems import MEDIA_TYPE
 from service.settings import Settings
-from translator.card import Card
 
 JSON = "application/json"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -120,8 +120,8 @@ OPERATIONS = (
 )  # fmt: skip
 
 
-def document(settings: Settings, card: Card, version: str) -> dict[str, Any]:
-    """The OpenAPI document; the limits of `settings` stand in it."""
+def document(settings: Settings, languages: Languages, version: str) -> dict[str, Any]:
+    """The OpenAPI document; the limits of `settings` and the languages that are served stand in it."""
     models: set[type[BaseModel]] = {answers.ProblemAnswer}
     for operation in OPERATIONS:
         models.update(_models(operation))
@@ -134,6 +134,7 @@ def document(settings: Settings, card: Card, version: str) -> dict[str, Any]:
     components: dict[str, Any] = definitions["$defs"]
     for model in inputs:
         _state_limits(components[model.__name__], settings)
+        _state_languages(components[model.__name__], languages)
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _described(operation)
@@ -142,7 +143,7 @@ def document(settings: Settings, card: Card, version: str) -> dict[str, Any]:
         "info": {
             "title": "seq2seq-translator",
             "version": version,
-            "summary": f"Translates {card.source_language} into {card.target_language}, as LibreTranslate does.",
+            "summary": "Translates texts and files, as LibreTranslate and DeepL do.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -242,3 +243,19 @@ def _state_limits(schema: dict[str, Any], settings: Settings) -> None:
         for variant in fields.get(name, {}).get("anyOf", [fields.get(name, {})]):
             if variant.get("type") == "integer":
                 variant["maximum"] = getattr(settings, name)
+
+
+def _state_languages(schema: dict[str, Any], languages: Languages) -> None:
+    """Write the languages of this server into the schema of a request; codes with a region are understood, too."""
+    sources = list(languages.targets)
+    targets = list(dict.fromkeys(target for some in languages.targets.values() for target in some))
+    fields = schema["properties"]
+    for name, codes in (
+        ("source", [AUTO, *sources]),
+        ("target", targets),
+        ("source_lang", [AUTO, *(code.upper() for code in sources)]),
+        ("target_lang", [code.upper() for code in targets]),
+    ):
+        for variant in fields.get(name, {}).get("anyOf", [fields.get(name, {})]):
+            if variant.get("type") == "string":
+                variant["enum"] = codes

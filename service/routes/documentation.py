@@ -18,13 +18,13 @@ blueprint = Blueprint("documentation", __name__)
 @blueprint.get("/spec")
 def get_spec() -> Response:
     shared = service()
-    return jsonify(document(shared.settings, shared.card, __version__))
+    return jsonify(document(shared.settings, shared.languages, __version__))
 
 
 @blueprint.get("/docs")
 def get_docs() -> Response:
     shared = service()
-    spec = document(shared.settings, shared.card, __version__)
+    spec = document(shared.settings, shared.languages, __version__)
     example = shared.card.examples[0] if shared.card.examples else "Hello."
     known = {
         "q": example,
