@@ -197,10 +197,12 @@ class Batcher:
     def _take_in(self, job: Job) -> None:
         """Keep a place in the queue; before anything is done with the texts, because that costs time."""
         with self._lock:
-            if self._stopping or (self._draining and not self._client.accepted()):
+            job.follows = self._client.accepted()
+            if self._stopping or (self._draining and not job.follows):
                 raise DrainingError
             waiting = self._waiting.plus(job.waits)
-            if waiting.texts > self._bounds.texts or waiting.characters > self._bounds.characters:
+            full = waiting.texts > self._bounds.texts or waiting.characters > self._bounds.characters
+            if full and not job.follows:
                 raise QueueFullError
             self._requests += 1
             self._waiting = waiting
@@ -222,7 +224,7 @@ class Batcher:
         with self._lock:
             others = self._waiting.minus(job.waits)
             # What a single request may have at most is always taken in where nothing else waits.
-            if others.sentences and others.plus(waits).share_of(self._bounds) > 1:
+            if others.sentences and not job.follows and others.plus(waits).share_of(self._bounds) > 1:
                 raise QueueFullError
             self._waiting, job.waits = others.plus(waits), waits
             if not sentences:

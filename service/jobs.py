@@ -82,6 +82,7 @@ class Job:
 
     deadline: float  # by time.monotonic
     waits: Amount
+    follows: bool = False  # some of its request was taken in before, so that a full queue does not refuse the rest
     begun: float = 0.0  # when it was queued, by time.monotonic; 0 once a sentence of it is decoded
     waiting: deque[Sentence] = field(default_factory=deque)  # distinct, and not yet handed to the decoder
     tickets: set[Ticket] = field(default_factory=set)  # in the decoder
