@@ -175,7 +175,8 @@ class Faithful:
         if self._protection.holds(items, translation.text):
             others = tuple(other for other in translation.alternatives if self._protection.holds(items, other.text))
             return replace(translation, alternatives=others)
-        lone = SentenceTranslation(0, len(text), 0, 0, text, "", 0.0, 0.0, (), translation.warnings)
+        kept = tuple(warning for warning in translation.warnings if not warning.startswith(("parts:", "untranslated:")))
+        lone = SentenceTranslation(0, len(text), 0, 0, text, "", 0.0, 0.0, (), kept)
         plan = _Plan(tuple(_parts(text, items)))
         texts = list(dict.fromkeys(plan.texts))
         found = dict(zip(texts, self._ask(texts) if texts else [], strict=True))

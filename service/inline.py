@@ -3,7 +3,6 @@ them translated.
 
 A document is a row of tokens. What stands between two gaps is a run of text, in which tags and things may occur. A run
 is translated sentence by sentence, each as a whole across its tags, which are then put where their words have gone.
-Where that cannot be told, the sentence is translated in parts, from tag to tag, and a warning says so.
 """
 
 from __future__ import annotations

@@ -2,15 +2,17 @@
 
 Where the words of an element have gone is seen by translating them by themselves, too: an element is put around the
 place of the sentence's translation at which one of the hypotheses for its own words stands, if there is just one such
-place.
+place. Where there is none, its place is estimated by that in the source, and a warning says so. A sentence whose tags
+have no counterparts within it is translated in parts, from tag to tag.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from service.faithful import core
 from translator.segmentation import is_blank
@@ -19,9 +21,13 @@ from translator.translation import Translation
 FIRST_THING, LAST_THING = 0xE000, 0xF8FF
 """Characters that stand for things: the private use area, where no text has a meaning that others know."""
 
+_Span = tuple[int, int]
+
+_WORD = re.compile(r"[\w\ue000-\uf8ff]+(?:[^\s\w]\w+)*")
 _BREAK = re.compile(r"[^\S\r\n]*(?:\r\n|\r|\n)\s*")
 _PUNCTUATION = r"[\s.,;:!?…\"'“”„«»‘’¡¿()\-–—]+"
 _EDGES = re.compile(f"^{_PUNCTUATION}|{_PUNCTUATION}$")
+_ESTIMATED = "markup: where tags stand within a sentence was estimated"
 _IN_PARTS = "markup: a sentence was translated in parts, from tag to tag"
 
 
@@ -91,50 +97,85 @@ class TaggedSentence:
 
     @property
     def texts(self) -> list[str]:
-        """What is to be translated: the sentence, the words of its elements, and those between its tags."""
-        if not self._broken and not self.elements:
-            return [_flat(self._written)]
-        between = ["".join(atom.text for atom in part) for part in self._parts() if isinstance(part, list)]
-        words = [core(_flat(text))[1] for text in between if not is_blank(text)]
+        """What is to be translated: the sentence and the words of its elements, or those between its tags."""
         if self._broken:
-            return words
+            between = ["".join(atom.text for atom in part) for part in self._parts() if isinstance(part, list)]
+            return [core(_flat(text))[1] for text in between if not is_blank(text)]
         phrases = [phrase for element in self.elements if not is_blank(phrase := self._phrase(element))]
-        return [_flat(self._written), *phrases, *words]
+        return [_flat(self._written), *phrases]
 
     def rendered(self, translations: Mapping[str, Translation], *, keep_order: bool) -> Rendered:
-        if not self._broken:
-            whole = translations[_flat(self._written)]
-            candidates = []
-            for text in (whole.text, *(other.text for other in whole.alternatives)):
-                placed = self._placed(text, translations, keep_order)
-                if placed is not None and placed not in candidates:
-                    candidates.append(placed)
-            if candidates:
-                return Rendered(tuple(candidates), whole.score, whole.warnings)
-        return self._in_parts(translations)
+        if self._broken:
+            return self._in_parts(translations)
+        whole = translations[_flat(self._written)]
+        candidates: list[str] = []
+        for text in (whole.text, *(other.text for other in whole.alternatives)):
+            spans = [self._span(element, text, translations) for element in self.elements]
+            if text == _flat(self._written):
+                candidates.append("".join(atom.raw for atom in self._atoms))
+            elif self._fit(spans, keep_order):
+                candidates.append(self._placed(text, spans))
+        if candidates:
+            return Rendered(tuple(dict.fromkeys(candidates)), whole.score, whole.warnings)
+        spans = [self._span(element, whole.text, translations) for element in self.elements]
+        wide, narrow = (self._estimated(whole.text, least_words) for least_words in (1, 0))
+        for estimates in (
+            [span or estimate for span, estimate in zip(spans, wide, strict=True)],
+            [span or estimate for span, estimate in zip(spans, narrow, strict=True)],
+            wide,
+        ):
+            if self._fit(estimates, keep_order):
+                break
+        else:
+            estimates = narrow  # which always fits
+        return Rendered((self._placed(whole.text, estimates),), whole.score, (*whole.warnings, _ESTIMATED))
 
-    def _placed(self, text: str, translations: Mapping[str, Translation], keep_order: bool) -> str | None:
-        """The translation `text` with the elements around their words; None where it cannot be told which they are."""
-        if text == _flat(self._written):
-            return "".join(atom.raw for atom in self._atoms)
-        spans = []
-        for element in self.elements:
-            span = self._span(element, text, translations)
+    def _fit(self, spans: Sequence[_Span | None], keep_order: bool) -> TypeGuard[Sequence[_Span]]:
+        """Whether elements with these places in a translation are within each other, or apart, as in the source."""
+        for number, (element, span) in enumerate(zip(self.elements, spans, strict=True)):
             if span is None:
-                return None
-            spans.append(span)
-        for index, (element, (start, end)) in enumerate(zip(self.elements, spans, strict=True)):
-            for other, (other_start, other_end) in zip(self.elements[:index], spans, strict=False):
-                within = start >= other_start and end <= other_end
-                apart = end <= other_start or start >= other_end
-                if not (within if other.holds(element) else apart) or (
-                    keep_order and not other.holds(element) and start < other_end
-                ):
-                    return None
+                return False
+            for other, other_span in zip(self.elements[:number], spans, strict=False):
+                assert other_span is not None
+                within = other_span[0] <= span[0] and span[1] <= other_span[1]
+                behind = other_span[1] <= span[0]
+                before = span[1] <= other_span[0] and not keep_order
+                if not (within if other.holds(element) else behind or before):
+                    return False
+        return True
+
+    def _estimated(self, text: str, least_words: int) -> list[_Span]:
+        """Places of the elements in a translation that are as far into it as those in the source, in words; with so
+        many words at least, where the element has any.
+        """
+        words = [match.span() for match in _WORD.finditer(text)]
+        starts = [match.start() for match in _WORD.finditer(self._written)]
+        spans: list[_Span] = []
+        for number, element in enumerate(self.elements):
+            first, last = (
+                round(bisect_left(starts, place) * len(words) / max(len(starts), 1))
+                for place in (element.start, element.end)
+            )
+            holders = [spans[one] for one in range(number) if self.elements[one].holds(element)]
+            least, most = (
+                (max(span[0] for span in holders), min(span[1] for span in holders)) if holders else (0, len(text))
+            )
+            apart = [spans[one][1] for one in range(number) if not self.elements[one].holds(element)]
+            least = min(most, max(least, *apart, 0))
+            if bisect_left(starts, element.start) < bisect_left(starts, element.end) and words:
+                first = min(first, len(words) - least_words)
+                last = max(last, first + least_words)
+            start = words[first][0] if first < len(words) else len(text)
+            end = words[last - 1][1] if last > first else start
+            spans.append((min(max(start, least), most), min(max(end, least), most)))
+        return spans
+
+    def _placed(self, text: str, spans: Sequence[_Span]) -> str:
+        """The translation `text` with the elements at these places."""
         breaks = _breaks(self._written, self._raws, text)
         return "".join(self._written_out(text, breaks, 0, len(text), list(range(len(self.elements))), spans))
 
-    def _span(self, element: _Element, text: str, translations: Mapping[str, Translation]) -> tuple[int, int] | None:
+    def _span(self, element: _Element, text: str, translations: Mapping[str, Translation]) -> _Span | None:
         """Where the element's words stand in the translation `text`."""
         if is_blank(self._written[: element.start]) and is_blank(self._written[element.end :]):
             outside = self._written[: element.start] + self._written[element.end :]
@@ -164,7 +205,7 @@ class TaggedSentence:
         start: int,
         end: int,
         numbers: Sequence[int],
-        spans: Sequence[tuple[int, int]],
+        spans: Sequence[_Span],
     ) -> Iterator[str]:
         """`text` from `start` to `end` with those of the elements that `numbers` names."""
         outermost: list[int] = []

@@ -34,7 +34,8 @@ def post_translate() -> Response:
 
 @blueprint.get("/v2/languages")
 def get_languages() -> Response:
-    kind = request.args.get("type", "source")
+    # DeepL's own client sends it as a form, even with GET.
+    kind = request.args.get("type") or request.form.get("type") or "source"
     if kind not in ("source", "target"):
         raise bad_request("type must be 'source' or 'target'.")
     languages = service().languages

@@ -25,6 +25,7 @@ from tests.unit.service.capitals import CapitalsTranslator, NearDecoder
 
 REPOSITORY = Path(__file__).parents[3]
 DEPLOY = REPOSITORY / "deploy"
+_OLDEST_CADDY = (2, 10)
 DOCKERFILE = DEPLOY / "Dockerfile"
 UNIT = DEPLOY / "seq2seq-translator.service"
 KUBERNETES = DEPLOY / "kubernetes"
@@ -53,7 +54,15 @@ def tool(name: str) -> str:
     found = shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin")
     if found is None:
         pytest.skip(f"{name} is not installed ({ORIGIN[name]})")
+    if name == "caddy" and _version_of(found) < _OLDEST_CADDY:
+        pytest.skip(f"{found} is too old for our Caddyfile ({ORIGIN[name]} is not)")
     return found
+
+
+def _version_of(program: str) -> tuple[int, ...]:
+    """Major and minor version, (0, 0) where it does not say."""
+    said = re.search(r"(\d+)\.(\d+)", run(program, "version").stdout)
+    return tuple(map(int, said.groups())) if said else (0, 0)
 
 
 def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -58,4 +58,5 @@ def test_bad_requests(client: FlaskClient, fields: dict[str, Any]) -> None:
 def test_languages(client: FlaskClient) -> None:
     assert client.get("/v2/languages").json == [{"language": "EN", "name": "English", "supports_formality": False}]
     assert client.get("/v2/languages?type=target").json[0]["language"] == "FR"
+    assert client.get("/v2/languages", data={"type": "target"}).json[0]["language"] == "FR"
     assert client.get("/v2/languages?type=x").status_code == 400
