@@ -98,6 +98,17 @@ requirements: $(VENV)/.dev ## Write deploy/requirements anew: what constraints.t
 	@$(call hashed,--extra train pyproject.toml,train)
 	@printf 'hatchling\nziglang\n' | $(call hashed,-,build)
 
+.PHONY: docs
+docs: $(VENV)/.dev ## Write the pages on architecture and the reference, from the docstrings, to site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.PHONY: coverage
+coverage: $(VENV)/.dev ## Run the tests and say how much of each package they go through
+	$(BIN)/python -m pytest --cov --cov-report= $(PYTEST_FLAGS)
+	@for package in translator training service; do \
+	  printf '%-12s%s %%\n' $$package "$$($(BIN)/coverage report --format=total --include="$$package/*")"; \
+	done
+
 .PHONY: licences
 licences: $(VENV)/.dev ## Write the table of LICENCES.md anew: what is installed at run time, and under which licence
 	@{ sed '/^| Name/,$$d' LICENCES.md; \
@@ -119,7 +130,7 @@ audit: $(VENV)/.dev ## Ask whether any version that is installed at run time is 
 
 .PHONY: clean
 clean: ## Remove .venv and caches; corpora, prepared and runs stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist site
 	rm -f translator/engines/native/libtranslator.so
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 

@@ -55,7 +55,8 @@ def extrapolate(
     and Tibshirani 1993, section 13.3).
 
     Args:
-        seconds, flops: of the sample, float64 [sample].
+        seconds: of the sample, float64 [sample].
+        flops: of the sample, float64 [sample].
         all_flops: of all batches of an epoch, float64 [batches].
     """
 

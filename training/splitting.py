@@ -102,7 +102,8 @@ def draw(source_keys: NDArray[np.uint64], target_keys: NDArray[np.uint64], *, de
     """Draws `dev` and `test` components by `seed` and takes the first pair of each; the rest of them is left out.
 
     Args:
-        source_keys, target_keys: uint64 [pairs], `digests` of the sentences' comparison keys.
+        source_keys: uint64 [pairs], `digests` of the source sentences' comparison keys.
+        target_keys: uint64 [pairs], the same of the target sentences.
 
     Raises:
         InputError: there are too few small components for it, or less would remain for training than is held out.
