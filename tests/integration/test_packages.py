@@ -75,7 +75,6 @@ def test_it_installs_where_nothing_else_is_and_works(kind: str, environment: Pat
     assert translated == "Où est la gare\u202f?\n"
     assert re.search(r"used here +│ cpu, int8", in_it("translator", "inspect", "en-fr"))  # the library is in it
     assert "TRANSLATE_PORT=8000" in in_it("service", "--print-settings")
-    assert "train" in in_it("training", "--help")
     where = in_it("pip", "show", "--files", "seq2seq-translator")
     assert "service/static/" in where
     assert "tests/" not in where
