@@ -19,9 +19,9 @@ from torch import Tensor
 from training.checkpoint import read_checkpoint
 from training.errors import InputError
 from training.kept_models import kept_models
-from translator.card import AveragedModel, Card
+from translator.card import CARD_FILE, AveragedModel, Card
 from translator.config import ModelConfig
-from translator.description import CARD_FILE, ModelDirectoryError
+from translator.description import ModelDirectoryError
 from translator.directory import LoadedModel, load_model, save_model
 from translator.weights import WeightStorage
 

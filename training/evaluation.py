@@ -16,8 +16,10 @@ from training.evaluation_figures import draw_bleu_by_length
 from training.evaluation_page import evaluation_page
 from training.evaluation_report import SystemOutput, report_of, scored_card, translate_text
 from training.measures import measure
-from training.parallel_text import ParallelText, published_test_set, read_lines, read_parallel_text
+from training.parallel_text import ParallelText, published_test_set, read_parallel_text
 from training.terminal import progress_bar
+from training.text_files import read_lines
+from translator.command_line import combination_option, device_option
 from translator.config import Combination, SearchOptions
 from translator.directory import update_card
 from translator.pipeline import Translator
@@ -36,20 +38,14 @@ System = Translator | Path
     multiple=True,
     help="Model directory, or the name of a shipped model; given several times, their ensemble.",
 )
-@click.option(
-    "--combination",
-    type=click.Choice(["average", "log-linear"]),
-    default="average",
-    show_default=True,
-    help="What an ensemble takes the mean of: probabilities, or their logarithms.",
-)
+@combination_option
 @click.option("--source", "source_file", type=click.Path(path_type=Path), help="One sentence a line.")
 @click.option("--reference", "reference_file", type=click.Path(path_type=Path), help="Its translation, line by line.")
 @click.option("--test-set", help="In place of the two files: a test set that sacreBLEU knows, such as wmt14.")
 @click.option("--language-pair", help="Of the test set, such as en-fr; the model's if not given.")
 @click.option("--beam-size", type=int, default=5, show_default=True, help="Hypotheses kept at every step; 1 is greedy.")
 @click.option("--length-penalty", type=float, help="α of the search; the model's own if not given.")
-@click.option("--device", default="cpu", show_default=True, help="Where to compute, such as cpu or cuda.")
+@device_option
 @click.option("--engine", default="auto", show_default=True, help="How to compute; `translator inspect` lists them.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report there.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page with figures there.")
@@ -102,7 +98,7 @@ def evaluate(
     except ValueError as error:  # after its subclass ValidationError: a model directory or a device
         raise InputError(str(error)) from error
     text = _parallel_text(source_file, reference_file, test_set, language_pair, test_set_name, loaded)
-    frequency_text = None if frequency_file is None else read_lines(frequency_file)
+    frequency_text = None if frequency_file is None else list(read_lines(frequency_file))
 
     outputs = _outputs(named, loaded, text, options)
     measured = measure([output.texts for output in outputs], text.references)
@@ -185,7 +181,9 @@ def _outputs(
     names = [system.card.name if isinstance(system, Translator) else system.name for system in systems]
     names = [name if names.count(name) == 1 else called for name, called in zip(names, named, strict=True)]
     outputs = []
-    files = {name: read_lines(system) for name, system in zip(names, systems, strict=True) if isinstance(system, Path)}
+    files = {
+        name: list(read_lines(system)) for name, system in zip(names, systems, strict=True) if isinstance(system, Path)
+    }
     for name, lines in files.items():
         if len(lines) != len(text.sources):
             raise InputError(f"{name} has {len(lines):,} lines and the source {len(text.sources):,}")

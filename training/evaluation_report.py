@@ -29,7 +29,7 @@ from training.parallel_text import ParallelText
 from translator.card import Card, LengthScore, Score
 from translator.config import SearchOptions
 from translator.pipeline import Translator
-from translator.scoring import as_read, score_texts
+from translator.scoring import as_source, score_texts
 from translator.vocabulary import Vocabulary
 
 _SAMPLES = 5
@@ -251,7 +251,7 @@ def _perplexity(translator: Translator, text: ParallelText) -> Score:
 def _unknown_rates(translator: Translator, text: ParallelText, translations: Sequence[str]) -> UnknownRates:
     loaded = translator.loaded
     return UnknownRates(
-        source=_unknown_rate(loaded.source_vocabulary, [as_read(source) for source in text.sources]),
+        source=_unknown_rate(loaded.source_vocabulary, [as_source(source) for source in text.sources]),
         reference=_unknown_rate(loaded.target_vocabulary, text.references),
         translation=_unknown_rate(loaded.target_vocabulary, translations),
     )

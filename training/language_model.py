@@ -6,9 +6,7 @@ state goes on from window to window of a text, the gradient does not (truncated 
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +19,6 @@ from rich.console import Console
 from training.checkpoint import random_state, read_checkpoint, restore_random_state, write_checkpoint
 from training.errors import InputError
 from training.hardware import choose_device, has_fast_bfloat16, keep_freed_memory
-from training.interruption import stop_requested
 from training.language_model_batches import TextBatches, Window
 from training.language_model_recipe import LanguageModelRecipe
 from training.language_text import LanguageData, load_language_data, plain_or_gzipped
@@ -30,6 +27,8 @@ from training.objective import cross_entropy_sum
 from training.optimisation import clip_gradient, learning_rate, make_optimiser
 from training.progress import Progress, RunLog
 from training.recipe import read_recipe
+from training.run_state import RunFolder
+from training.signals import StopRequest, stop_request
 from translator.card import Score, TrainingRecord
 from translator.files import sha256_of
 from translator.generation import Prediction, predict
@@ -60,9 +59,7 @@ class LanguageModelTrainer:
         self.recipe = recipe
         self.data = data
         self.console = console
-        self.directory = recipe.run_directory
-        self.model_directory = self.directory / "model"
-        self.checkpoint_file = self.directory / "state" / "checkpoint.pt"
+        self.folder = RunFolder(recipe.run_directory)
         self.device = choose_device()
         options = recipe.optimisation
         self.low_precision = options.precision == "bfloat16" and has_fast_bfloat16(self.device)
@@ -76,7 +73,12 @@ class LanguageModelTrainer:
         self.updates_an_epoch = self.batches.updates_an_epoch
         self.updates = max(1, round(options.epochs * self.updates_an_epoch))
         self.position = _Position()
-        self._tokens_since, self._loss_since, self._norm_since, self._updates_since = 0, 0.0, 0.0, 0
+        self._begin_window()
+
+    def _begin_window(self) -> None:
+        self._tokens_since = self._updates_since = 0
+        self._loss_since: torch.Tensor | float = 0.0
+        self._norm_since: torch.Tensor | float = 0.0
 
     def run(self, *, resume: bool) -> Path:
         """Train to the end of the recipe, to early stopping, or until Ctrl-C or SIGTERM. Returns the directory.
@@ -87,32 +89,27 @@ class LanguageModelTrainer:
         """
         if resume:
             self._resume()
-        elif self.checkpoint_file.exists():
+        elif self.folder.checkpoint.exists():
             raise InputError(
-                f"{self.directory}: holds a run already; go on with --resume, or choose another place with "
+                f"{self.folder.path}: holds a run already; go on with --resume, or choose another place with "
                 "--set output.directory=DIR"
             )
-        self.directory.mkdir(parents=True, exist_ok=True)
-        for left_over in self.directory.glob(".model-*"):  # of a run that was killed while it wrote a model
-            shutil.rmtree(left_over)
         keep_freed_memory()
         self.console.print(
             f"{self.recipe.name}: {len(self.data.train):,} texts, {self.data.vocabulary.size:,} units, "
             f"{self.model.parameter_count():,} parameters, {self.updates:,} updates; on {self.device.type}",
             highlight=False,
         )
-        with stop_requested() as stopped, RunLog(self.directory / "log.jsonl", self.position.update) as log:
-            self._loop(log, stopped)
-            if stopped():
+        with self.folder.held(), stop_request() as stop, RunLog(self.folder.log, self.position.update) as log:
+            self._loop(log, stop)
+            if stop.made:
                 self._save_state()
                 self.console.print(f"Stopped after update {self.position.update:,}; go on with --resume.")
                 raise KeyboardInterrupt
-        self.console.print(
-            f"Best dev bits per character {self.position.best_bits:.3f}; model in {self.model_directory}"
-        )
-        return self.model_directory
+        self.console.print(f"Best dev bits per character {self.position.best_bits:.3f}; model in {self.folder.model}")
+        return self.folder.model
 
-    def _loop(self, log: RunLog, stopped: Callable[[], bool]) -> None:
+    def _loop(self, log: RunLog, stop: StopRequest) -> None:
         interval = max(1, round(self.recipe.training.every_epochs * self.updates_an_epoch))
         patience = self.recipe.training.patience
         with Progress(self.console, self.updates, self.position.update) as progress:
@@ -130,7 +127,7 @@ class LanguageModelTrainer:
                         if patience is not None and self.position.measurements_without_gain >= patience:
                             self.console.print(f"No gain in {patience} measurements: stopping early.")
                             return
-                    if done or stopped():
+                    if done or stop.made:
                         return
                 self.position.epoch, self.position.batch = self.position.epoch + 1, 0
 
@@ -165,20 +162,21 @@ class LanguageModelTrainer:
             label_smoothing=options.label_smoothing,
             compute_dtype=torch.bfloat16 if self.low_precision else torch.float32,
         )
-        self.optimiser.zero_grad(set_to_none=False)
+        self.optimiser.zero_grad()
         (loss / options.batch_sentences).backward()  # type: ignore[no-untyped-call]
-        self._norm_since += float(clip_gradient(self.model.parameters(), options.clip_norm))
+        norm = clip_gradient(self.model.parameters(), options.clip_norm)
         self.optimiser.step()
         tokens = int(used_N.sum())
         self.position.update += 1
         self.position.tokens += tokens
         self._tokens_since += tokens
         self._updates_since += 1
-        self._loss_since += float(plain)
+        self._loss_since = self._loss_since + plain  # tensors, so that nothing waits for the device
+        self._norm_since = self._norm_since + norm
         return State(tuple(part.detach() for part in state.parts_LBH))
 
     def _log(self, log: RunLog) -> dict[str, object]:
-        loss = self._loss_since / self._tokens_since
+        loss = float(self._loss_since) / self._tokens_since
         if not np.isfinite(loss):
             raise InputError(
                 f"the loss is {loss} after update {self.position.update:,}; lower optimisation.learning_rate and go on "
@@ -193,15 +191,15 @@ class LanguageModelTrainer:
             loss=loss,
             perplexity=float(np.exp(min(loss, 50.0))),
             learning_rate=self.optimiser.param_groups[0]["lr"],
-            gradient_norm=self._norm_since / self._updates_since,
+            gradient_norm=float(self._norm_since) / self._updates_since,
             target_tokens_per_second=speed,
             tokens_per_second=speed,
         )
-        self._tokens_since, self._loss_since, self._norm_since, self._updates_since = 0, 0.0, 0.0, 0
+        self._begin_window()
         return entry
 
     def _measure(self, log: RunLog) -> None:
-        loaded = LoadedLanguageModel(self.model_directory, self.model, self.data.vocabulary, self._card(None))
+        loaded = LoadedLanguageModel(self.folder.model, self.model, self.data.vocabulary, self._card(None))
         found = predict(loaded, [text.text for text in self.data.dev], [text.label for text in self.data.dev])
         bits = found.bits_per_character
         better = bits < self.position.best_bits
@@ -209,7 +207,7 @@ class LanguageModelTrainer:
         if better:
             self.position.best_bits = bits
             save_language_model(
-                self.model_directory,
+                self.folder.model,
                 model=self.model,
                 vocabulary=self.data.vocabulary,
                 card=self._card(found),
@@ -270,7 +268,7 @@ class LanguageModelTrainer:
 
     def _save_state(self) -> None:
         write_checkpoint(
-            self.checkpoint_file,
+            self.folder.checkpoint,
             {
                 "model": self.model.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
@@ -281,9 +279,10 @@ class LanguageModelTrainer:
         )
 
     def _resume(self) -> None:
-        state = read_checkpoint(self.checkpoint_file)
+        path = self.folder.checkpoint
+        state = read_checkpoint(path)
         if state["shape"] != self.model.config.model_dump(mode="json"):
-            raise InputError(f"{self.checkpoint_file}: belongs to a network of another shape; was the recipe changed?")
+            raise InputError(f"{path}: belongs to a network of another shape; was the recipe changed?")
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.position = _Position(**state["position"])

@@ -12,6 +12,8 @@ from translator.config import CellName
 from translator.language_model import LanguageModelConfig
 from translator.weights import WeightStorage
 
+_OF_TRANSLATORS = ("batch_target_tokens", "weight_average", "deterministic", "on_divergence")
+
 
 class TextSection(Section):
     """The texts to learn from: UTF-8 files, plain or gzipped."""
@@ -94,8 +96,9 @@ class LanguageModelRecipe(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.optimisation.batch_target_tokens is not None:
-            raise ValueError("a language model has batches of optimisation.batch_sentences texts")
+        for name in _OF_TRANSLATORS:
+            if getattr(self.optimisation, name) != OptimisationSection.model_fields[name].default:
+                raise ValueError(f"optimisation.{name} is for translators alone; leave it out")
         return self
 
     @property

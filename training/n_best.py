@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from training.errors import InputError
-from training.parallel_text import read_lines
+from training.text_files import read_lines
 
 Format = Literal["moses", "jsonl"]
 
@@ -56,7 +56,7 @@ def read_n_best(file: Path, count: int) -> NBestList:
 
     Raises `InputError`, which names the line, where it is neither or does not belong to the source.
     """
-    lines = read_lines(file)
+    lines = list(read_lines(file))
     form: Format = "jsonl" if next((line for line in lines if line.strip()), "").lstrip().startswith("{") else "moses"
     sentences: list[list[Candidate]] = [[] for _ in range(count)]
     for number, line in enumerate(lines, 1):

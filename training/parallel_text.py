@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.errors import InputError
+from training.text_files import read_lines
 
 _SECONDS_WITHOUT_A_BYTE = 30.0
 
@@ -37,7 +38,7 @@ class ParallelText:
 def read_parallel_text(source: Path, reference: Path, name: str | None = None) -> ParallelText:
     """Two files; the name is the source's folder and name where none is given. Raises `InputError`."""
     name = name or f"{source.resolve().parent.name} {source.name.partition('.')[0]}"
-    return ParallelText(name, read_lines(source), read_lines(reference))
+    return ParallelText(name, list(read_lines(source)), list(read_lines(reference)))
 
 
 def published_test_set(test_set: str, language_pair: str) -> ParallelText:
@@ -76,17 +77,3 @@ def _giving_up() -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def read_lines(file: Path) -> list[str]:
-    """The lines of a UTF-8 file without their ends (`\\n` or `\\r\\n`). Raises `InputError` where it cannot be read."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
-    try:
-        text = content.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{file}: line {line} is not UTF-8; convert the file first, for example with iconv") from error
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []

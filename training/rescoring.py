@@ -17,8 +17,9 @@ from rich.console import Console
 
 from training.errors import InputError
 from training.n_best import Candidate, n_best_lines, read_n_best
-from training.parallel_text import read_lines
 from training.terminal import progress_bar
+from training.text_files import read_lines
+from translator.command_line import combination_option, device_option
 from translator.config import Combination
 from translator.pipeline import Translator
 from translator.scoring import score_texts
@@ -94,14 +95,8 @@ def corpus_bleu(texts: Sequence[str], references: Sequence[str]) -> float:
     required=True,
     help="Model directory, or the name of a shipped model; given several times, their ensemble.",
 )
-@click.option(
-    "--combination",
-    type=click.Choice(["average", "log-linear"]),
-    default="average",
-    show_default=True,
-    help="What an ensemble takes the mean of: probabilities, or their logarithms.",
-)
-@click.option("--device", default="cpu", show_default=True, help="Where to compute, such as cpu or cuda.")
+@combination_option
+@device_option
 @click.option("--source", "source_file", required=True, type=click.Path(path_type=Path), help="One sentence a line.")
 @click.option("--n-best", "list_file", required=True, type=click.Path(path_type=Path), help="The list to choose from.")
 @click.option("--reference", "reference_file", type=click.Path(path_type=Path), help="Print BLEU, the oracle's too.")
@@ -139,7 +134,7 @@ def rescore(
         raise click.UsageError("--weight and --tune exclude each other")
     if output_file is not None and not output_file.absolute().parent.is_dir():
         raise InputError(f"{output_file}: there is no folder {output_file.parent}; make it first")
-    sources = read_lines(source_file)
+    sources = list(read_lines(source_file))
     found = read_n_best(list_file, len(sources))
     references = None if reference_file is None else _references(reference_file, len(sources))
     try:
@@ -150,7 +145,7 @@ def rescore(
         raise InputError(str(error)) from error
     console = Console(stderr=True, highlight=False, markup=False)
     if tuning_files is not None:
-        tuning_sources = read_lines(tuning_files[0])
+        tuning_sources = list(read_lines(tuning_files[0]))
         tuning = read_n_best(tuning_files[1], len(tuning_sources)).sentences
         tuning_references = _references(tuning_files[2], len(tuning_sources))
         scores = _scores(translator, tuning_sources, tuning)
@@ -182,7 +177,7 @@ def rescore(
 
 
 def _references(file: Path, count: int) -> list[str]:
-    references = read_lines(file)
+    references = list(read_lines(file))
     if len(references) != count:
         raise InputError(f"{file}: has {len(references):,} lines and the source {count:,}")
     return references

@@ -89,7 +89,6 @@ class Trainer:
             nominal_sentences=self.sampler.nominal_sentences,
         )
         self.loader = Loader(prepared, world)
-        self._meter = Meter(prepared, self.model.config, world.device, low_precision=self.updater.low_precision)
         self.updates_an_epoch = len(self.sampler.epoch(0))
         self.updates = max(1, round(options.epochs * self.updates_an_epoch))
         self.position = Position()
@@ -127,8 +126,10 @@ class Trainer:
             )
             if self.position.update:
                 self.console.print(f"Resuming after update {self.position.update:,}.")
+            config, low_precision = self.model.config, self.updater.low_precision
+            meter = Meter(self.prepared, config, self.world.device, low_precision=low_precision)
             with stop_request() as stop:
-                while not self._train(stop):
+                while not self._train(stop, meter):
                     self._roll_back()
             if stop.made:
                 self.console.print(f"Stopped after update {self.position.update:,}; go on with --resume.")
@@ -137,13 +138,13 @@ class Trainer:
                 self._finish()
             return self.folder.model
 
-    def _train(self, stop: StopRequest) -> bool:
+    def _train(self, stop: StopRequest, meter: Meter) -> bool:
         """Go on until training is over or `stop` was made; False where it has to go back to the last checkpoint."""
         first = self.world.is_first
         board = self.folder.tensorboard if first and self.recipe.output.tensorboard else None
         with RunLog(self.folder.log if first else None, self.position.update, tensorboard=board) as log:
             try:
-                self._loop(log, stop)
+                self._loop(log, stop, meter)
             except _DivergedError as error:
                 exists = self.world.first(self.folder.checkpoint.exists)
                 roll_back = self.recipe.optimisation.on_divergence == "roll-back"
@@ -168,7 +169,7 @@ class Trainer:
             draw_curves(self.folder.log, self.folder.curves)
         return True
 
-    def _loop(self, log: RunLog, stop: StopRequest) -> None:
+    def _loop(self, log: RunLog, stop: StopRequest, meter: Meter) -> None:
         interval = max(1, round(self.recipe.evaluation.every_epochs * self.updates_an_epoch))
         patience = self.recipe.evaluation.patience or math.inf
         best_bleu = self.position.best_bleu if self.position.best_update else None
@@ -183,7 +184,7 @@ class Trainer:
                 progress.advance()
                 update = self.position.update
                 if update % _UPDATES_A_LOG_LINE == 0 or update == self.updates:
-                    progress.show(self._log_window(log, place.indices))
+                    progress.show(self._log_window(log, place.indices, meter))
                     self._window = Window()
                 moment = time.monotonic()
                 is_measured = update % interval == 0 or update == self.updates
@@ -236,7 +237,7 @@ class Trainer:
             raise _DivergedError(indices, norm)
         return loss, norm
 
-    def _log_window(self, log: RunLog, indices: NDArray[np.int64]) -> dict[str, Any]:
+    def _log_window(self, log: RunLog, indices: NDArray[np.int64], meter: Meter) -> dict[str, Any]:
         loss, norm = self._means(indices)
         self._losses.append(loss)
         return log.write(
@@ -248,7 +249,7 @@ class Trainer:
             perplexity=math.exp(min(loss, 50.0)),
             learning_rate=self.updater.learning_rate,
             gradient_norm=norm,
-            **self._meter.figures(self._window.work, max(1e-9, self._window.seconds), processes=self.world.size),
+            **meter.figures(self._window.work, max(1e-9, self._window.seconds), processes=self.world.size),
         )
 
     def _validate(self, log: RunLog, progress: Progress) -> dict[str, Any]:

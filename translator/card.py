@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from translator.files import sha256_of
+
+CARD_FILE = "card.json"
 
 # 2 has other cells than the LSTM, general and additive attention, input feeding and bidirectional encoders.
 FORMAT_VERSION = 2
@@ -118,6 +125,21 @@ class Card(_Part):
     def score(self, metric: str) -> Score | None:
         """The first score of this metric, or None."""
         return next((score for score in self.scores if score.metric == metric), None)
+
+
+AnyCard = TypeVar("AnyCard", bound=BaseModel)
+"""The card of a model, or of a language model: both hold `files` and `digest`."""
+
+
+def write_card(directory: Path, card: BaseModel, page: str, names: Sequence[str]) -> None:
+    """Write `page` as README.md and the card, with the checksums of the files `names` and its own, as card.json."""
+    (directory / "README.md").write_text(page, encoding="utf-8")
+    files = {
+        name: FileRecord(sha256=sha256_of(directory / name), bytes=(directory / name).stat().st_size) for name in names
+    }
+    card = card.model_copy(update={"files": files})
+    card = card.model_copy(update={"digest": card_digest(card)})
+    (directory / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def card_digest(card: BaseModel) -> str:

@@ -31,17 +31,23 @@ class Failure(click.ClickException):
     exit_code = 2
 
 
+device_option = click.option(
+    "--device", default="cpu", show_default=True, help="Where to compute, such as cpu or cuda."
+)
+combination_option = click.option(
+    "--combination",
+    type=click.Choice(["average", "log-linear"]),
+    default="average",
+    show_default=True,
+    help="What an ensemble takes the mean of: probabilities, or their logarithms.",
+)
+
+
 def model_options(command: Command) -> Command:
     """--model, which may be repeated, --combination and --device."""
     for option in (
-        click.option("--device", default="cpu", show_default=True, help="Where to compute, such as cpu or cuda."),
-        click.option(
-            "--combination",
-            type=click.Choice(["average", "log-linear"]),
-            default="average",
-            show_default=True,
-            help="What an ensemble takes the mean of: probabilities, or their logarithms.",
-        ),
+        device_option,
+        combination_option,
         click.option(
             "--model",
             "models",

@@ -8,12 +8,13 @@ else, nothing in them is code, and what they say of sizes is believed only withi
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from translator.card import FORMAT_VERSION, Card, FileRecord, card_digest
+from translator.card import CARD_FILE, FORMAT_VERSION, AnyCard, Card, FileRecord, card_digest
 from translator.config import ModelConfig
 from translator.files import sha256_of
 from translator.tensor_header import check_header
@@ -21,8 +22,8 @@ from translator.vocabulary import Vocabulary
 
 SHIPPED_MODELS = Path(__file__).parent / "pretrained"
 
-CHECKED_FILES = ("config.json", "model.safetensors", "source.model", "target.model", "README.md")
-CARD_FILE = "card.json"
+WEIGHTS_FILE = "model.safetensors"
+CHECKED_FILES = ("config.json", WEIGHTS_FILE, "source.model", "target.model", "README.md")
 
 _LARGEST_JSON = 4 * 1024 * 1024
 _WIDEST_LAYER = 65_536
@@ -60,21 +61,8 @@ def read_description(path: str | Path) -> Description:
             f"{path}: there is no such model directory; train one, or name one that holds config.json"
         )
     config = _read_config(path)
-    card = _read_card(path)
-    strangers = sorted(card.files.keys() - set(CHECKED_FILES))
-    if strangers:
-        raise ModelDirectoryError(
-            f"{path / CARD_FILE}: records {strangers[0]!r}, which is no file of a model directory; copy it again"
-        )
-    for name in CHECKED_FILES:
-        check_file(path / name, card.files.get(name))
-    weights = path / "model.safetensors"
-    try:
-        check_header(weights)
-    except ValueError as error:
-        raise ModelDirectoryError(
-            f"{weights}: cannot be read as safetensors ({error}); copy the directory again"
-        ) from error
+    card = read_card(path, Card)
+    check_files(path, card.files, CHECKED_FILES)
     vocabularies = []
     for name, size in (
         ("source.model", config.source_vocabulary_size),
@@ -112,14 +100,15 @@ def _read_config(path: Path) -> ModelConfig:
     return config
 
 
-def _read_card(path: Path) -> Card:
+def read_card(path: Path, kind: type[AnyCard]) -> AnyCard:
+    """The card of a directory, whose checksum is right. Raises `ModelDirectoryError`."""
     file = path / CARD_FILE
     document = read_json(file, "copy the directory again")
     try:
-        card = Card.model_validate(document)
+        card = kind.model_validate(document)
     except ValidationError as error:
         raise ModelDirectoryError(f"{file}: {first_fault(error)}") from error
-    if card_digest(card) != card.digest:
+    if card_digest(card) != card.model_dump(include={"digest"})["digest"]:
         raise ModelDirectoryError(f"{file}: was altered (its checksum does not match); copy the directory again")
     return card
 
@@ -145,8 +134,26 @@ def read_json(file: Path, advice: str) -> dict[str, object]:
     return document
 
 
-def check_file(file: Path, record: FileRecord | None) -> None:
-    """Raise `ModelDirectoryError` where the file is not the one of the card's record."""
+def check_files(path: Path, records: Mapping[str, FileRecord], names: Sequence[str]) -> None:
+    """Raise `ModelDirectoryError` where a directory's files are not those of its card's records, or its weights claim
+    what they cannot hold. `names` are all files that there may be.
+    """
+    if strangers := sorted(records.keys() - set(names)):
+        raise ModelDirectoryError(
+            f"{path / CARD_FILE}: records {strangers[0]!r}, which is no file of a model directory; copy it again"
+        )
+    for name in names:
+        _check_file(path / name, records.get(name))
+    weights = path / WEIGHTS_FILE
+    try:
+        check_header(weights)
+    except ValueError as error:
+        raise ModelDirectoryError(
+            f"{weights}: cannot be read as safetensors ({error}); copy the directory again"
+        ) from error
+
+
+def _check_file(file: Path, record: FileRecord | None) -> None:
     _check_presence(file, "copy the directory again")
     if record is None:
         raise ModelDirectoryError(f"{file}: card.json records no checksum for it; copy the directory again")

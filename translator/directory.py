@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from translator.card import Card, FileRecord, card_digest, card_page
+from translator.card import CARD_FILE, Card, card_page, write_card
 from translator.config import ModelConfig
-from translator.description import CARD_FILE, CHECKED_FILES, read_description
-from translator.files import sha256_of, written_directory
+from translator.description import CHECKED_FILES, WEIGHTS_FILE, read_description
+from translator.files import written_directory
 from translator.model import Seq2Seq
 from translator.vocabulary import Vocabulary
 from translator.weights import WeightStorage, assign_weights, read_tensors, stored_tensors
@@ -63,10 +63,10 @@ def save_model(
         tensors = model.state_dict()
         if model.config.tie_target_embedding:
             del tensors[_TIED]
-        save_file(stored_tensors(tensors, storage), directory / "model.safetensors")
+        save_file(stored_tensors(tensors, storage), directory / WEIGHTS_FILE)
         (directory / "source.model").write_bytes(source_vocabulary.model_bytes)
         (directory / "target.model").write_bytes(target_vocabulary.model_bytes)
-        _write_card(directory, card)
+        write_card(directory, card, card_page(card), CHECKED_FILES)
 
 
 def update_card(path: str | Path, card: Card) -> None:
@@ -75,7 +75,7 @@ def update_card(path: str | Path, card: Card) -> None:
     with written_directory(path, marker=CARD_FILE) as directory:
         for name in CHECKED_FILES:
             shutil.copyfile(path / name, directory / name)
-        _write_card(directory, card)
+        write_card(directory, card, card_page(card), CHECKED_FILES)
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
@@ -86,7 +86,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
             written by a newer version of this program.
     """
     described = read_description(path)
-    model = _build_model(described.path / "model.safetensors", described.config).to(device)
+    model = _build_model(described.path / WEIGHTS_FILE, described.config).to(device)
     return LoadedModel(
         described.path,
         described.config,
@@ -107,14 +107,3 @@ def _build_model(file: Path, config: ModelConfig) -> Seq2Seq:
     if config.tie_target_embedding:
         model.decoder.output.weight = model.decoder.embedding.weight
     return model
-
-
-def _write_card(directory: Path, card: Card) -> None:
-    (directory / "README.md").write_text(card_page(card), encoding="utf-8")
-    files = {
-        name: FileRecord(sha256=sha256_of(directory / name), bytes=(directory / name).stat().st_size)
-        for name in CHECKED_FILES
-    }
-    card = card.model_copy(update={"files": files})
-    card = card.model_copy(update={"digest": card_digest(card)})
-    (directory / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from translator.command_line import Failure
+from translator.command_line import Failure, device_option
 
 
 @click.command()
@@ -22,7 +22,7 @@ from translator.command_line import Failure
 @click.option("--top-k", type=int, help="Draw from the K most probable tokens.")
 @click.option("--top-p", type=float, help="Draw from the smallest set of tokens of this probability.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other texts.")
-@click.option("--device", default="cpu", show_default=True, help="Where to compute, such as cpu or cuda.")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print each text as a JSON object on a line of its own.")
 def generate(
     model: str, prefix: str, label: str | None, count: int, device: str, as_json: bool, **options: float | None

@@ -15,16 +15,23 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import save_file
 
-from translator.card import FileRecord, Score, TrainingRecord, card_digest
-from translator.description import CARD_FILE, ModelDirectoryError, check_file, first_fault, read_json
-from translator.files import sha256_of, written_directory
+from translator.card import CARD_FILE, FileRecord, Score, TrainingRecord, write_card
+from translator.description import (
+    WEIGHTS_FILE,
+    ModelDirectoryError,
+    check_files,
+    first_fault,
+    read_card,
+    read_json,
+)
+from translator.files import written_directory
 from translator.language_model import LanguageModelConfig, RecurrentLanguageModel
 from translator.vocabulary import Vocabulary
 from translator.weights import WeightStorage, assign_weights, read_tensors, stored_tensors
 
 KIND: Literal["language-model"] = "language-model"
 FORMAT_VERSION = 1
-_CHECKED_FILES = ("config.json", "model.safetensors", "vocabulary.model", "README.md")
+_CHECKED_FILES = ("config.json", WEIGHTS_FILE, "vocabulary.model", "README.md")
 
 
 class LanguageModelCard(BaseModel):
@@ -76,17 +83,10 @@ def save_language_model(
     config = {"kind": KIND, "format_version": FORMAT_VERSION, "model": model.config.model_dump()}
     with written_directory(path, marker=CARD_FILE) as directory:
         (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        save_file(stored_tensors(model.state_dict(), storage), directory / "model.safetensors")
+        save_file(stored_tensors(model.state_dict(), storage), directory / WEIGHTS_FILE)
         (directory / "vocabulary.model").write_bytes(vocabulary.model_bytes)
         card = card.model_copy(update={"parameters": model.parameter_count(), "weight_storage": storage})
-        (directory / "README.md").write_text(_page(card, model.config), encoding="utf-8")
-        files = {
-            name: FileRecord(sha256=sha256_of(directory / name), bytes=(directory / name).stat().st_size)
-            for name in _CHECKED_FILES
-        }
-        card = card.model_copy(update={"files": files})
-        card = card.model_copy(update={"digest": card_digest(card)})
-        (directory / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_card(directory, card, _page(card, model.config), _CHECKED_FILES)
 
 
 def load_language_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedLanguageModel:
@@ -99,9 +99,8 @@ def load_language_model(path: str | Path, device: str | torch.device = "cpu") ->
     if not path.is_dir():
         raise ModelDirectoryError(f"{path}: there is no such directory; train a language model, or name another")
     config = _read_config(path)
-    card = _read_card(path)
-    for name in _CHECKED_FILES:
-        check_file(path / name, card.files.get(name))
+    card = read_card(path, LanguageModelCard)
+    check_files(path, card.files, _CHECKED_FILES)
     file = path / "vocabulary.model"
     try:
         vocabulary = Vocabulary.load(file)
@@ -113,7 +112,7 @@ def load_language_model(path: str | Path, device: str | torch.device = "cpu") ->
         )
     with torch.device("meta"):
         model = RecurrentLanguageModel(config)
-    file = path / "model.safetensors"
+    file = path / WEIGHTS_FILE
     assign_weights(model, read_tensors(file), file)
     return LoadedLanguageModel(path, model.to(device), vocabulary, card)
 
@@ -133,17 +132,6 @@ def _read_config(path: Path) -> LanguageModelConfig:
         return LanguageModelConfig.model_validate(document.get("model"))
     except ValidationError as error:
         raise ModelDirectoryError(f"{file}: {first_fault(error)}") from error
-
-
-def _read_card(path: Path) -> LanguageModelCard:
-    file = path / CARD_FILE
-    try:
-        card = LanguageModelCard.model_validate(read_json(file, "copy the directory again"))
-    except ValidationError as error:
-        raise ModelDirectoryError(f"{file}: {first_fault(error)}") from error
-    if card_digest(card) != card.digest:
-        raise ModelDirectoryError(f"{file}: was altered (its checksum does not match); copy the directory again")
-    return card
 
 
 def _page(card: LanguageModelCard, config: LanguageModelConfig) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from translator.config import Combination
 from translator.engines.ensemble import combine
 from translator.model import Seq2Seq
 from translator.pipeline import Translator
+from translator.texts import normalised
 
 Pair = tuple[Sequence[int], Sequence[int]]
 
@@ -53,7 +53,7 @@ def score_texts(
     source, target = translator.loaded.source_vocabulary, translator.loaded.target_vocabulary
     encoded = list(
         zip(
-            source.encode_batch([as_read(text) for text, _ in pairs]),
+            source.encode_batch([as_source(text) for text, _ in pairs]),
             target.encode_batch([text.strip() for _, text in pairs]),
             strict=True,
         )
@@ -138,9 +138,9 @@ def sentence_vectors(model: Seq2Seq, sources: Sequence[Sequence[int]], *, source
     return sentence_vectors(model, [[]], source_eos_id=source_eos_id)[:0]
 
 
-def as_read(text: str) -> str:
-    """A sentence as the model reads it when it translates: composed (NFC), without the white space around it."""
-    return unicodedata.normalize("NFC", text.strip())
+def as_source(text: str) -> str:
+    """A sentence as the model reads it when it translates, without the white space around it."""
+    return normalised(text.strip())
 
 
 def _batches(pairs: Sequence[Pair], vocabulary_size: int) -> Iterator[list[int]]:

@@ -14,6 +14,7 @@ from translator.command_line import (
     Failure,
     chunks,
     decoded_lines,
+    device_option,
     failures_of_streams,
     load_translator,
     model_options,
@@ -55,7 +56,7 @@ def score(models: tuple[str, ...], combination: Combination, device: str, per_to
 @click.option(
     "--model", default="en-fr", show_default=True, help="Model directory, or the name of a shipped model; only one."
 )
-@click.option("--device", default="cpu", show_default=True, help="Where to compute, such as cpu or cuda.")
+@device_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -74,7 +75,7 @@ def embed(model: str, device: str, output: Path | None) -> None:
         raise Failure("an ensemble has no one vector of a sentence; name one model")
     import numpy as np
 
-    from translator.scoring import as_read, sentence_vectors
+    from translator.scoring import as_source, sentence_vectors
 
     loaded = translator.loaded
     source, target = sys.stdin.buffer, sys.stdout.buffer
@@ -83,7 +84,7 @@ def embed(model: str, device: str, output: Path | None) -> None:
     with failures_of_streams(), progress_bar(source, "reading") as advance:
         for chunk in chunks(source):
             texts = _texts(decoded_lines(chunk, lines), lines)
-            tokens = loaded.source_vocabulary.encode_batch([as_read(text) for text in texts])
+            tokens = loaded.source_vocabulary.encode_batch([as_source(text) for text in texts])
             vectors = sentence_vectors(loaded.model, tokens, source_eos_id=loaded.source_vocabulary.eos_id).numpy()
             if output is not None:
                 parts.append(vectors)

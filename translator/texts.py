@@ -133,9 +133,9 @@ class Texts:
         for text in texts:
             segments, cut = Segments.of(
                 text, language=self.card.source_language, split_sentences=split_sentences
-            ).divide(self.longest_source, lambda sentence: len(encoded[_normalised(sentence)]))
+            ).divide(self.longest_source, lambda sentence: len(encoded[normalised(sentence)]))
             number_of: dict[str, int] = {}
-            places = [number_of.setdefault(_normalised(text), len(number_of)) for text in segments.sentences]
+            places = [number_of.setdefault(normalised(text), len(number_of)) for text in segments.sentences]
             queries = [Query(tuple(encoded[sentence]), options, length_penalty, count) for sentence in number_of]
             drafts.append(
                 Draft(segments, cut, options.alternatives + 1, tuple(number_of), tuple(queries), tuple(places))
@@ -213,7 +213,7 @@ def _check_text(text: object, number: int) -> None:
         ) from error
 
 
-def _normalised(sentence: str) -> str:
+def normalised(sentence: str) -> str:
     """What the model reads: NFC, as composed letters are what its training text has."""
     return unicodedata.normalize("NFC", sentence)
 

@@ -12,10 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from translator.description import ModelDirectoryError
+from translator.tensor_header import SCALE_SUFFIX
 
 WeightStorage = Literal["float32", "bfloat16", "int8"]
-
-_SCALE_SUFFIX = ".scale"
 
 
 def stored_tensors(tensors: Mapping[str, Tensor], storage: WeightStorage) -> dict[str, Tensor]:
@@ -29,7 +28,7 @@ def stored_tensors(tensors: Mapping[str, Tensor], storage: WeightStorage) -> dic
         if storage == "int8" and weight.dim() == 2:
             scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
             stored[name] = torch.round(weight / scale[:, None]).to(torch.int8)
-            stored[name + _SCALE_SUFFIX] = scale
+            stored[name + SCALE_SUFFIX] = scale
         elif storage == "bfloat16" and weight.dim() == 2:
             stored[name] = weight.to(torch.bfloat16)
         else:
@@ -45,11 +44,9 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise ModelDirectoryError(
             f"{file}: cannot be read as safetensors ({error}); copy the directory again"
         ) from error
-    scales = {name: stored.pop(name) for name in list(stored) if name.endswith(_SCALE_SUFFIX)}
+    scales = {name: stored.pop(name) for name in list(stored) if name.endswith(SCALE_SUFFIX)}
     return {
-        name: tensor.float() * scales[name + _SCALE_SUFFIX][:, None]
-        if name + _SCALE_SUFFIX in scales
-        else tensor.float()
+        name: tensor.float() * scales[name + SCALE_SUFFIX][:, None] if name + SCALE_SUFFIX in scales else tensor.float()
         for name, tensor in stored.items()
     }
 

@@ -168,7 +168,8 @@ def test_the_vocabulary_of_a_translation_model_is_taken(tiny_model_directory: Pa
         (["text.train=['{file}']", "text.dev=['{file}']", "text.vocabulary={file}"], "not a SentencePiece model"),
         (["text.tran=['{file}']"], "unknown key 'text.tran'; did you mean 'text.train'?"),
         (["text.labelled=true", "text.unit=paragraph"], "labelled texts are lines"),
-        (["optimisation.batch_target_tokens=100"], "has batches of optimisation.batch_sentences texts"),
+        (["optimisation.batch_target_tokens=100"], "optimisation.batch_target_tokens is for translators alone"),
+        (["optimisation.deterministic=true"], "optimisation.deterministic is for translators alone"),
     ],
 )
 def test_bad_input_is_one_clear_error(settings: list[str], message: str, tmp_path: Path) -> None:

@@ -47,14 +47,6 @@ REAL_TEXT = ROOT.parent / "shared" / "corpora" / "tatoeba-en-fr"
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("prepared") / "smoke"
-    result = _run([sys.executable, "-m", "training", "prepare", "smoke", "--output", str(path)])
-    assert result.returncode == 0, result.stderr
-    return path
-
-
-@pytest.fixture(scope="module")
 def uninterrupted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a training that nothing disturbed."""
     directory = tmp_path_factory.mktemp("runs") / "whole"

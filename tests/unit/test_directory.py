@@ -141,7 +141,7 @@ def test_weights_of_another_shape_are_named(copy: Path, loaded: LoadedModel, mon
     tensors = load_file(copy / "model.safetensors")
     tensors["decoder.output.bias"] = torch.zeros(3)
     save_file(tensors, copy / "model.safetensors")
-    monkeypatch.setattr(description, "check_file", lambda file, record: None)
+    monkeypatch.setattr(description, "check_files", lambda path, records, names: None)
     with pytest.raises(ModelDirectoryError, match=r"decoder\.output\.bias has shape \(3,\)"):
         load_model(copy)
 

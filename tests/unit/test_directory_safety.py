@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from translator.card import Card, FileRecord, card_digest
-from translator.description import CARD_FILE, CHECKED_FILES, ModelDirectoryError, read_description
+from translator.card import CARD_FILE, Card, FileRecord, card_digest
+from translator.description import CHECKED_FILES, ModelDirectoryError, read_description
 from translator.directory import LoadedModel, load_model
 from translator.files import sha256_of
 from translator.tensor_header import LARGEST_HEADER, check_header

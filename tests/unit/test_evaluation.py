@@ -22,7 +22,7 @@ from training.comparison import ComparisonReport
 from training.errors import InputError
 from training.evaluation_report import EvaluationReport, evaluate_translator, scored_card
 from training.measures import bleu_by_length
-from training.parallel_text import read_lines
+from training.text_files import read_lines
 from translator import SearchOptions, Translator
 from translator.card import Score
 from translator.directory import load_model
@@ -183,7 +183,7 @@ def test_a_card_keeps_the_scores_of_other_test_sets(report: EvaluationReport, tr
 )
 def test_only_line_feeds_end_lines(tmp_path: Path, content: bytes, lines: list[str]) -> None:
     (tmp_path / "file").write_bytes(content)
-    assert read_lines(tmp_path / "file") == lines
+    assert list(read_lines(tmp_path / "file")) == lines
 
 
 @pytest.fixture
@@ -249,8 +249,8 @@ def test_what_cannot_be_measured_is_one_line_and_status_2(
     latin.write_bytes("a\nb\nété\n".encode("latin-1"))
     cases = [
         (run(tiny_model_directory, source, short), "source has 4 lines and the reference 1"),
-        (run(tiny_model_directory, source, latin), "latin: line 3 is not UTF-8"),
-        (run(tiny_model_directory, tmp_path / "none", reference), "none: cannot be read: No such file"),
+        (run(tiny_model_directory, source, latin), "latin, line 3: not UTF-8"),
+        (run(tiny_model_directory, tmp_path / "none", reference), "none: No such file"),
         (run(tmp_path / "none", source, reference), "no such model directory"),
         (run(tiny_model_directory, source, reference, "--json", tmp_path / "no" / "x"), "there is no folder"),
         (run(tiny_model_directory, source, reference, "--figure", tmp_path / "x.txt"), "ends in .png"),

@@ -203,7 +203,7 @@ def test_what_cannot_be_rescored_is_one_line_and_status_2(
         (run("--model", tmp_path / "none", *given_()), "no such model directory"),
         (run("--model", tiny_model_directory, *given_(source=short)), "is about sentence 1, and the source has 1"),
         (run("--model", tiny_model_directory, *given_(reference=short)), "has 1 lines and the source 3"),
-        (run("--model", tiny_model_directory, *given_(list=tmp_path / "none")), "none: cannot be read"),
+        (run("--model", tiny_model_directory, *given_(list=tmp_path / "none")), "none: No such file"),
         (run("--model", tiny_model_directory, *given_(), "--output-n-best", tmp_path / "no" / "x"), "make it first"),
     ]
     for result, part in cases:
