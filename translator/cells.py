@@ -28,6 +28,7 @@ B batch, T time, I input, H hidden, O output, G all gates.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -44,7 +45,7 @@ Stepper = Callable[[Tensor, CellState], tuple[Tensor, CellState]]
 """Inputs [batch, input] of one position and a state to outputs [batch, output] and the next state."""
 
 
-class Cell(nn.Module):
+class Cell(nn.Module, ABC):
     """One recurrence. `hidden_size` is the size of each of its `states`, `output_size` that of y_t."""
 
     states: ClassVar[int]
@@ -66,13 +67,13 @@ class Cell(nn.Module):
         """Outputs [batch, output] and the next state; `state` None stands for zeros."""
         return self.stepper()(inputs_BI, self.zero_state(inputs_BI) if state is None else state)
 
+    @abstractmethod
     def stepper(self) -> Stepper:
         """`step` for many steps: what has to be done with the parameters is done once. Gradients pass through."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unroll(self, inputs_BTI: Tensor, state: CellState | None = None) -> tuple[Tensor, CellState]:
         """Over whole sequences: outputs [batch, time, output] and the last state; `state` None stands for zeros."""
-        raise NotImplementedError
 
 
 class VanillaRNN(nn.RNN, Cell):
@@ -194,9 +195,9 @@ class _LectureGRU(Cell):
         cell_BH = (1 - update_BH) * cell_BH + update_BH * hidden_BH
         return torch.cat([cell_BH, hidden_BH], dim=1), (hidden_BH, cell_BH)
 
+    @abstractmethod
     def _gate_and_hidden(self, from_inputs_BG: Tensor, hidden_BH: Tensor) -> tuple[Tensor, Tensor]:
         """Γᵘ and h_t, from the inputs' share of the sums and h_{t−1}."""
-        raise NotImplementedError
 
 
 class SimplifiedGRU(_LectureGRU):
