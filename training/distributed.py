@@ -7,6 +7,7 @@ Tensors on a GPU travel by NCCL, all else by gloo.
 from __future__ import annotations
 
 import datetime
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -117,4 +118,6 @@ def joined() -> Iterator[World]:
     try:
         yield World(rank, size, device)
     finally:
+        # Whatever still holds the group keeps its threads alive into the end of the interpreter, which they abort.
+        gc.collect()
         distributed.destroy_process_group()

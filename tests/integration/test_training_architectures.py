@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from training.distributed import World
 from training.preparation import prepare
 from training.prepared import Prepared
 from training.progress import read_log
@@ -40,7 +41,9 @@ def test_a_network_learns_and_its_directory_translates(model: list[str], prepare
         *(f"model.{option}" for option in model),
         f"output.directory={tmp_path / 'run'}",
     ]
-    directory = train(load_recipe("smoke", settings), prepared, resume=False, console=Console(quiet=True))
+    directory = train(
+        load_recipe("smoke", settings), prepared, resume=False, world=World.alone(), console=Console(quiet=True)
+    )
     first, last = (e["perplexity"] for e in read_log(tmp_path / "run" / "log.jsonl") if e["event"] == "validation")
     assert last < first < prepared.target_vocabulary.size
     translator = Translator.load(directory)
