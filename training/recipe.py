@@ -100,6 +100,9 @@ class ModelSection(Section):
     dropout: float = Field(
         default=0.0, ge=0.0, lt=1.0, description="On the input of every layer, the output layer included."
     )
+    word_dropout: float = Field(
+        default=0.0, ge=0.0, lt=1.0, description="Share of the tokens, source and target, that are read as unknown."
+    )
     initial_range: float = Field(default=0.08, gt=0.0, description="Every parameter starts uniform in [-r, r].")
     embedding_deviation: float | None = Field(
         default=None, gt=0.0, description="Embeddings start as N(0, deviation) instead; None: like the rest."
@@ -116,7 +119,7 @@ class ModelSection(Section):
         Raises:
             ValueError: the options do not go together.
         """
-        shape = self.model_dump(exclude={"dropout", "initial_range", "embedding_deviation"})
+        shape = self.model_dump(exclude={"dropout", "word_dropout", "initial_range", "embedding_deviation"})
         return ModelConfig(
             source_vocabulary_size=source_vocabulary_size, target_vocabulary_size=target_vocabulary_size, **shape
         )

@@ -17,7 +17,19 @@ from training.hardware import has_fast_bfloat16
 from training.objective import cross_entropy_sum
 from training.optimisation import clip_gradient, make_embeddings_sparse, make_optimiser
 from training.recipe import Recipe
+from training.subwords import EOS_ID, UNK_ID
 from translator.model import Seq2Seq
+
+
+def hide_words(tokens_BT: Tensor, probability: float) -> Tensor:
+    """`tokens_BT` (int64 [batch, time]) with so many of them, drawn one by one, unknown; `<EOS>` stays.
+
+    Word dropout (Iyyer et al. 2015, section 4; for decoders Bowman et al. 2016, section 3.1).
+    """
+    if probability == 0.0:  # no random number is drawn, so that a run without it is what it was
+        return tokens_BT
+    hidden_BT = torch.rand(tokens_BT.shape, device=tokens_BT.device) < probability
+    return tokens_BT.masked_fill(hidden_BT & (tokens_BT != EOS_ID), UNK_ID)
 
 
 class BatchLoss(nn.Module):
@@ -28,6 +40,7 @@ class BatchLoss(nn.Module):
         self.model = model
         self._eos_id = source_eos_id
         self._dropout = recipe.model.dropout
+        self._word_dropout = recipe.model.word_dropout
         self._label_smoothing = recipe.optimisation.label_smoothing
         self._compute_dtype = compute_dtype
 
@@ -35,8 +48,11 @@ class BatchLoss(nn.Module):
         """The summed loss, with label smoothing, and the plain negative log-likelihood, both in nats."""
         device = batch.source_BS.device.type
         low_precision = self._compute_dtype != torch.float32
+        source_BS, inputs_BT = (
+            hide_words(tokens, self._word_dropout) for tokens in (batch.source_BS, batch.target_inputs_BT)
+        )
         with torch.autocast(device, self._compute_dtype) if low_precision else nullcontext():
-            features_BTH = self.model(batch.source_BS, batch.target_inputs_BT, self._eos_id, self._dropout)
+            features_BTH = self.model(source_BS, inputs_BT, self._eos_id, self._dropout)
         output = self.model.decoder.output
         return cross_entropy_sum(
             features_BTH.reshape(-1, features_BTH.shape[-1]).index_select(0, batch.positions_N),

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -61,6 +62,15 @@ def _first_checkpoint(process: subprocess.Popen[str], folder: Path) -> Path:
     return checkpoint
 
 
+def _kill_all(process: subprocess.Popen[str]) -> None:
+    """Kill torchrun and its workers, which have sessions of their own, before one of them takes another step."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        member.suspend()
+    for member in family:
+        member.kill()
+
+
 def _log(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
@@ -103,10 +113,9 @@ def test_another_number_of_processes_goes_on(
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
-        start_new_session=True,
     )
     checkpoint = _first_checkpoint(process, folder)
-    os.killpg(process.pid, signal.SIGKILL)
+    _kill_all(process)
     _, errors = process.communicate(timeout=60)
     assert checkpoint.exists(), errors
     assert 0 < read_checkpoint(checkpoint)["position"]["update"] < 39
