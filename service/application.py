@@ -46,7 +46,8 @@ def create_app(settings: Settings, find: Callable[[], list[Offer]]) -> Flask:
             expose_headers=_EXPOSED_HEADERS,
             max_age=600,
         )
-    limits.register(app, settings)
+    if settings.rate_limit or settings.api_keys:  # a key may have a limit of its own
+        limits.register(app, settings)
     for module in (translate, deepl, files, languages, operations, pages, documentation):
         app.register_blueprint(module.blueprint)
     register_problems(app)

@@ -59,6 +59,7 @@ _LOADING_SECONDS = 300
 # With a hundred request threads, the one that accepts connections would else wait 5 ms for each of them.
 _SWITCH_SECONDS = 0.001
 _REQUEST_LINE_BYTES = 8190
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
@@ -195,6 +196,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._connection_seconds = self.cfg.graceful_timeout - _DRAIN_MARGIN_SECONDS
         self.alive: bool
         self._decoder_lost = False
+        self._next_look = 0.0
 
     def init_signals(self) -> None:
         super().init_signals()
@@ -217,14 +219,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             raise AppImportError("Error: the service has ended, because its decoder cannot go on")
 
     def notify(self) -> None:
-        """Called about once a second: also brings the metrics up to date, cuts off the connections whose time is up,
-        and ends without a decoder.
+        """Called in every turn of the main loop: once a second it also brings the metrics up to date, cuts off the
+        connections whose time is up, and ends without a decoder.
         """
         super().notify()
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _SECONDS_BETWEEN_LOOKS
         service_of(self.wsgi).observe()
         if self.alive and not service_of(self.wsgi).alive:
             self._decoder_lost, self.alive = True, False
-        now = time.monotonic()
         for connection, end in list(self._ends.items()):
             if now > end:
                 self._ends.pop(connection, None)
