@@ -82,13 +82,11 @@ def recurrence(parts: tuple[str, ...], output: Path, text_file: Path, sentence: 
 
 def _gradients(output: Path, console: Console, seed: int, share: float) -> None:
     reaches = list(measure_gradients(seed=seed, share=share))
-    lags = list(reaches[0].recall)
-    table = Table(
-        "cell", "parameters", "‖∂s_T/∂s_t‖, lag 20: at first", "after training", *(f"recall {lag}" for lag in lags)
-    )
+    lags = list(reaches[0].recall)[1::3]
+    table = Table("cell", "parameters", "norm, lag 20", "after training", *(f"recall, lag {lag}" for lag in lags))
     for each in reaches:
         norms = (each.state_at_start[20], each.state_after_training[20])
-        recalled = (f"{accuracy:.0%}" for accuracy in each.recall.values())
+        recalled = (f"{accuracy:.0%}" for accuracy in (each.recall[lag] for lag in lags))
         table.add_row(NAMES[each.cell], f"{each.parameters:,}", *(f"{norm:.1e}" for norm in norms), *recalled)
     _finish(output / "recurrence-gradients", console, table, {"seed": seed, "share": share, "cells": reaches},
             lambda file: draw_gradients(reaches, file))  # fmt: skip
@@ -97,7 +95,8 @@ def _gradients(output: Path, console: Console, seed: int, share: float) -> None:
 def _brackets(output: Path, console: Console, seed: int, share: float) -> None:
     accuracies = list(measure_brackets(seed=seed, share=share))
     levels = list(accuracies[0].by_levels)
-    table = Table("cell", "parameters", "all", *(f"{level} inside" for level in levels))
+    title = "closing brackets told right, by levels nested inside the pair"
+    table = Table("cell", "parameters", "all", *map(str, levels), title=title, title_justify="left")
     for each in accuracies:
         shares = (each.overall, *each.by_levels.values())
         table.add_row(NAMES[each.cell], f"{each.parameters:,}", *(f"{value:.0%}" for value in shares))

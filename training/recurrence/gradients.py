@@ -66,7 +66,7 @@ def gradient_norms(step: Stepper, inputs_BTI: Tensor, first: CellState) -> tuple
     jacobians = []
     for inputs_BI in inputs_BTI.unbind(1):
         jacobian_BSS, state_BS = jacobian(inputs_BI, state_BS)
-        jacobians.append(jacobian_BSS)
+        jacobians.append(jacobian_BSS.detach())
     product_BSS = torch.eye(sum(sizes), dtype=state_BS.dtype).expand(len(state_BS), -1, -1)
     hidden, whole = [], []
     for jacobian_BSS in (*reversed(jacobians), None):
@@ -121,7 +121,8 @@ def _means(model: RecurrentLanguageModel, inputs_BT: Tensor) -> tuple[NDArray[np
     with torch.no_grad():
         inputs_BTI = exact.embedding(inputs_BT)
     norms = gradient_norms(cell.stepper(), inputs_BTI, cell.zero_state(inputs_BTI))
-    hidden, whole = (np.exp(np.log(np.maximum(each.detach().numpy(), 1e-300)).mean(axis=0)) for each in norms)
+    logarithms = (np.log(np.maximum(each[:, : LONGEST_LAG + 1].numpy(), 1e-300)) for each in norms)
+    hidden, whole = (np.exp(each.mean(axis=0)) for each in logarithms)
     return hidden, whole
 
 
