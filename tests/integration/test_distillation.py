@@ -12,14 +12,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click.testing
 import pytest
 import sacrebleu
+from click.testing import CliRunner
 from rich.console import Console
 
+from training.__main__ import main
 from training.distillation import Distillation, Settings, settings_of
 from training.errors import InputError
 from training.preparation import prepare
-from training.prepared import Prepared, load_prepared
+from training.prepared import Prepared
 from training.recipe import load_recipe
 from translator import SearchOptions, Translator
 
@@ -42,8 +45,13 @@ def run(*arguments: str | Path) -> Result:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
 
 
-def complaint(result: Result) -> str:
-    assert result.returncode == 2, result.stderr
+def distil_by_command(*arguments: str | Path) -> click.testing.Result:
+    """In this process, which has loaded all that it takes."""
+    return CliRunner().invoke(main, ["distill", "smoke", *map(str, arguments)])
+
+
+def complaint(result: click.testing.Result) -> str:
+    assert result.exit_code == 2, result.output
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
     return result.stderr
@@ -243,44 +251,44 @@ def test_a_teacher_of_another_language_is_refused(translator: Translator, small:
 def test_killed_and_run_again_it_ends_with_the_same_files_and_a_student_trains_on_them(
     teacher: Path, prepared: Path, tmp_path: Path
 ) -> None:
-    command = ["distill", "smoke", "--prepared", prepared, "--model", teacher, "--shard-pairs", "25"]
-    undisturbed = run(*command, "--output", tmp_path / "undisturbed")
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    assert undisturbed.stdout == f"{tmp_path}/undisturbed\n"
+    options = ["--prepared", prepared, "--model", teacher, "--shard-pairs", "10"]
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    result = distil_by_command(*options, "--output", undisturbed)
+    assert (result.exit_code, result.stdout) == (0, f"{undisturbed}\n"), result.output
     process = subprocess.Popen(
-        [sys.executable, "-m", "training", *map(str, command), "--output", str(tmp_path / "killed")],
+        [sys.executable, "-m", "training", "distill", "smoke", *map(str, options), "--output", str(killed)],
         cwd=ROOT, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not (tmp_path / "killed" / "shards" / "000002.txt").exists():
+    while not (killed / "shards" / "000002.txt").exists():
         assert time.monotonic() < deadline
         assert process.poll() is None
-        time.sleep(0.005)
+        time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=60)
-    assert not (tmp_path / "killed" / "train.fr").exists()
-    again = run(*command, "--output", tmp_path / "killed")
-    assert again.returncode == 0, again.stderr
+    assert not (killed / "train.fr").exists()
+    again = distil_by_command(*options, "--output", killed)
+    assert again.exit_code == 0, again.output
     assert "Going on after" in again.stderr
-    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
-    finished = run(*command, "--output", tmp_path / "killed")
-    assert (finished.returncode, finished.stdout) == (0, f"{tmp_path}/killed\n")
+    assert contents(killed) == contents(undisturbed)
+    finished = distil_by_command(*options, "--output", killed)
+    assert (finished.exit_code, finished.stdout) == (0, f"{killed}\n")
     assert "was finished before" in finished.stderr
 
-    corpus, directory = f"corpus.path={tmp_path / 'killed'}", tmp_path / "student"
-    options = sets(corpus, f"output.directory={directory}", *SMALL, "optimisation.epochs=0.5")
-    assert run("prepare", "smoke", *sets(corpus), "--output", tmp_path / "prepared").returncode == 0
-    trained = run("train", "smoke", "--prepared", tmp_path / "prepared", *options)
+    changes = (f"corpus.path={killed}", f"output.directory={tmp_path / 'student'}", *SMALL, "optimisation.epochs=0.5")
+    corpus = prepare(load_recipe("smoke", changes), tmp_path / "prepared", console=QUIET)
+    assert corpus.dev_target == lines(SMOKE / "dev.fr")
+    trained = run("train", "smoke", "--prepared", corpus.path, *sets(*changes))
     assert trained.returncode == 0, trained.stderr
-    assert load_prepared(tmp_path / "prepared").dev_target == lines(SMOKE / "dev.fr")
-    assert (directory / "model" / "card.json").is_file()
+    assert (tmp_path / "student" / "model" / "card.json").is_file()
 
 
 def test_wrong_arguments_are_told_in_one_line(teacher: Path, prepared: Path, tmp_path: Path) -> None:
-    command = ["distill", "smoke", "--prepared", prepared, "--output", tmp_path / "it"]
-    assert str(tmp_path) in complaint(run(*command, "--model", tmp_path))
-    assert "--beam-size" in complaint(run(*command, "--model", teacher, "--beam-size", "0"))
-    assert "--model" in run(*command).stderr
+    options = ["--prepared", prepared, "--output", tmp_path / "it"]
+    assert str(tmp_path / "none") in complaint(distil_by_command(*options, "--model", tmp_path / "none"))
+    assert "--beam-size" in complaint(distil_by_command(*options, "--model", teacher, "--beam-size", "0"))
+    assert "'--model'" in complaint(distil_by_command(*options))
     (tmp_path / "it").mkdir()
     (tmp_path / "it" / "mine.txt").write_text("mine", encoding="utf-8")
-    assert "holds something else" in complaint(run(*command, "--model", teacher))
+    assert "holds something else" in complaint(distil_by_command(*options, "--model", teacher))
+    assert contents(tmp_path / "it") == {"mine.txt": b"mine"}
