@@ -17,8 +17,10 @@ _INSTALL = "install what training needs: pip install '.[train]'"
 _ELSEWHERE = {
     "attention-map": "training.attention_map",
     "average": "training.average",
+    "distill": "training.distillation_command",
     "evaluate": "training.evaluation",
     "learning-rate": "training.learning_rate_range",
+    "recurrence": "training.recurrence.command",
     "rescore": "training.rescoring",
     "train-language-model": "training.language_model",
 }

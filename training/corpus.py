@@ -8,13 +8,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.column_files import SPLIT_NAMES, JsonLinesPairs, ParquetPairs, find_column_files
 from training.errors import InputError
 from training.libreoffice import build_corpus
-from training.recipe import Recipe
+from training.recipe import CorpusSection, Recipe
 from training.splitting import Pair
 from training.text_files import MosesPairs, TabSeparatedPairs
 from translator.files import sha256_of
@@ -100,6 +101,17 @@ class HubPairs:
             yield from ((source or "", target or "") for source, target in zip(sources, targets, strict=True))
 
 
+@dataclass(frozen=True)
+class InTurn:
+    """A pair of each of several texts in turn, as long as they last, so that a beginning has something of all."""
+
+    texts: tuple[Iterable[Pair], ...]
+
+    def __iter__(self) -> Iterator[Pair]:
+        for pairs in zip_longest(*self.texts):
+            yield from (pair for pair in pairs if pair is not None)
+
+
 def _checksum(file: Path) -> str:
     try:
         return sha256_of(file)
@@ -108,8 +120,20 @@ def _checksum(file: Path) -> str:
 
 
 def _open_moses(recipe: Recipe) -> Corpus:
-    folder = recipe.corpus_path
-    source_language, target_language = recipe.corpus.source_language, recipe.corpus.target_language
+    folders = (recipe.corpus_path, *recipe.corpus.further_paths)
+    found = [_moses_parts(folder, recipe.corpus) for folder in folders]
+    files = tuple(file for parts in found for pairs in parts.values() for file in (pairs.source, pairs.target))
+    joined = {name: tuple(parts[name] for parts in found if name in parts) for name in SPLIT_NAMES}
+    return Corpus(
+        " + ".join(folder.resolve().name for folder in folders),
+        {name: texts[0] if len(texts) == 1 else InTurn(texts) for name, texts in joined.items() if texts},
+        files,
+    )
+
+
+def _moses_parts(folder: Path, section: CorpusSection) -> dict[str, MosesPairs]:
+    """The parts that a folder has, train among them."""
+    source_language, target_language = section.source_language, section.target_language
     if not folder.is_dir():
         raise InputError(
             f"{folder}: there is no such corpus folder; put train.{source_language} and train.{target_language} there "
@@ -126,8 +150,7 @@ def _open_moses(recipe: Recipe) -> Corpus:
                 f"{folder / missing}: missing (plain or .gz); a corpus folder holds train, dev and test "
                 "in two files each, named by language"
             )
-    files = tuple(file for pairs in parts.values() for file in (pairs.source, pairs.target))
-    return Corpus(folder.resolve().name, parts, files)
+    return parts
 
 
 def _plain_or_gzipped(path: Path) -> Path | None:

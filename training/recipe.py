@@ -43,6 +43,9 @@ class CorpusSection(Section):
         description="moses: the folder; tsv: the file; jsonl, parquet: a file, a folder with files of train, dev and "
         "test, or a pattern of train's files such as 'part-*.jsonl.gz'. None means corpora/NAME.",
     )
+    further_paths: tuple[Path, ...] = Field(
+        default=(), description="moses: further folders, such as other domains; each part is made of all of them."
+    )
     name: str | None = Field(default=None, description="hub: the data set's name, such as 'wmt/wmt14'.")
     configuration: str | None = Field(default=None, description="hub: the data set's configuration, such as 'fr-en'.")
     columns: tuple[int, int] = Field(
@@ -68,6 +71,8 @@ class CorpusSection(Section):
     def _check(self) -> Self:
         if self.kind == "hub" and self.name is None:
             raise ValueError('kind = "hub" needs the name of a data set, such as name = "wmt/wmt14"')
+        if self.further_paths and self.kind != "moses":
+            raise ValueError(f'further_paths are folders of kind = "moses", and not of "{self.kind}"')
         if min(self.columns) < 1 or self.columns[0] == self.columns[1]:
             raise ValueError(f"columns are two different numbers from 1 on, not {self.columns}")
         if self.source_language == self.target_language:

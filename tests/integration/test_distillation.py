@@ -1,0 +1,294 @@
+"""`python -m training distill`: a small teacher, what it makes of the smoke corpus, and a student of that."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click.testing
+import pytest
+import sacrebleu
+from click.testing import CliRunner
+from rich.console import Console
+
+from training.__main__ import main
+from training.distillation import Distillation, Settings, settings_of
+from training.errors import InputError
+from training.preparation import prepare
+from training.prepared import Prepared
+from training.recipe import load_recipe
+from translator import SearchOptions, Translator
+
+ROOT = Path(__file__).parents[2]
+SMOKE = ROOT / "tests" / "fixtures" / "smoke"
+QUIET = Console(quiet=True)
+SMALL = ("optimisation.epochs=4", "evaluation.every_epochs=4", "model.num_layers=2", "model.hidden_size=96",
+         "model.embedding_size=96", "optimisation.learning_rate=0.01", "evaluation.length_penalties=[0.5]")  # fmt: skip
+
+Result = subprocess.CompletedProcess[str]
+Pairs = list[tuple[str, str]]
+
+
+def sets(*overrides: str) -> list[str]:
+    return [part for override in overrides for part in ("--set", override)]
+
+
+def run(*arguments: str | Path) -> Result:
+    command = [sys.executable, "-m", "training", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
+
+
+def distil_by_command(*arguments: str | Path) -> click.testing.Result:
+    """In this process, which has loaded all that it takes."""
+    return CliRunner().invoke(main, ["distill", "smoke", *map(str, arguments)])
+
+
+def complaint(result: click.testing.Result) -> str:
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    return result.stderr
+
+
+def lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").splitlines()
+
+
+def pairs(folder: Path, part: str = "train") -> Pairs:
+    return list(zip(lines(folder / f"{part}.en"), lines(folder / f"{part}.fr"), strict=True))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def teacher(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "teacher"
+    result = run("train", "smoke", "--prepared", prepared, *sets(*SMALL, f"output.directory={directory}"))
+    assert result.returncode == 0, result.stderr
+    return directory / "model"
+
+
+@pytest.fixture(scope="module")
+def translator(teacher: Path) -> Translator:
+    return Translator.load(teacher)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """Sixty pairs of the corpus, among them one source with two translations, far from each other."""
+    folder = tmp_path_factory.mktemp("corpora") / "small"
+    shutil.copytree(SMOKE, folder)
+    for code, more in (("en", "The cat sees the dog."), ("fr", "Le chat voit un chien.")):
+        text = lines(SMOKE / f"train.{code}")[:58]
+        again = {"en": "The cat sees the dog.", "fr": "Le chat voit le chien."}[code]
+        (folder / f"train.{code}").write_text("".join(f"{line}\n" for line in [more, *text, again]), encoding="utf-8")
+    return prepare(load_recipe("smoke", [f"corpus.path={folder}"]), folder.parent / "prepared", console=QUIET)
+
+
+Distil = Callable[..., Path]
+
+
+@pytest.fixture
+def distil(translator: Translator, small: Prepared, tmp_path: Path) -> Distil:
+    """Distils the sixty pairs; returns the folder."""
+
+    def run_it(name: str = "it", *, corpus: Prepared = small, **changes: object) -> Path:
+        work = Distillation(tmp_path / name, corpus, chosen(translator, corpus, **changes))
+        work.run(translator, lambda count: None)
+        return work.folder
+
+    return run_it
+
+
+def chosen(translator: Translator, corpus: Prepared, *, beam_size: int = 3, **changes: object) -> Settings:
+    options = SearchOptions(beam_size=beam_size)
+    given: dict[str, object] = {"nearest_reference": False, "mixed": False, "shard_pairs": 16} | changes
+    return settings_of(translator, corpus, options, **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_a_target_is_what_the_teacher_translates_its_source_into(
+    distil: Distil, translator: Translator, beam_size: int
+) -> None:
+    found = pairs(distil(beam_size=beam_size))
+    assert len(found) > 50
+    for source, target in found:
+        translation = translator.translate(source, SearchOptions(beam_size=beam_size), split_sentences=False)
+        assert translation.text == target
+
+
+def test_every_source_is_there_once_or_counted_and_dev_and_test_are_the_real_ones(
+    distil: Distil, small: Prepared
+) -> None:
+    folder = distil()
+    record = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
+    found = pairs(folder)
+    assert len(set(found)) == len(found) == record["pairs"]["teacher"]
+    assert len(found) + sum(record["left_out"].values()) == len(small.train) == 60
+    assert record["left_out"]["duplicates"] == 1
+    assert [source for source, _ in found].count("The cat sees the dog.") == 1
+    for part in ("dev", "test"):
+        assert pairs(folder, part) == pairs(SMOKE, part)
+    assert sorted(contents(folder)) == [
+        "dev.en", "dev.fr", "distillation.json", "test.en", "test.fr", "train.en", "train.fr"
+    ]  # fmt: skip
+
+
+def test_nearest_reference_takes_the_best_of_the_beam_by_bleu(
+    distil: Distil, translator: Translator, small: Prepared
+) -> None:
+    references: dict[str, list[str]] = {}
+    for number in range(len(small.train)):
+        source = small.source_vocabulary.decode(small.train.source(number).tolist())
+        target = small.target_vocabulary.decode(small.train.target(number).tolist())
+        references.setdefault(source, []).append(target)
+    bleu = sacrebleu.BLEU(effective_order=True)
+    differing = 0
+    for source, target in pairs(distil(nearest_reference=True, beam_size=4)):
+        translation = translator.translate(source, SearchOptions(beam_size=4, alternatives=3), split_sentences=False)
+        beam = [translation.text, *(other.text for other in translation.alternatives)]
+        best = [
+            max(beam, key=lambda text: bleu.sentence_score(text, [reference]).score) for reference in references[source]
+        ]
+        assert target in best
+        differing += target != translation.text
+    assert differing
+
+
+def test_mixed_has_the_original_pairs_behind_the_teachers(distil: Distil, small: Prepared) -> None:
+    plain, mixed = pairs(distil("plain")), pairs(distil("mixed", mixed=True))
+    assert mixed[: len(plain)] == plain
+    assert mixed[len(plain) :] == [
+        (
+            small.source_vocabulary.decode(small.train.source(number).tolist()),
+            small.target_vocabulary.decode(small.train.target(number).tolist()),
+        )
+        for number in range(60)
+    ]
+
+
+def test_sources_that_the_vocabulary_cannot_give_back_are_left_out(
+    distil: Distil, small: Prepared, tmp_path: Path
+) -> None:
+    words = ["subwords.model_type=word", "subwords.source_vocabulary_size=25"]
+    recipe = load_recipe("smoke", [f"corpus.path={small.record.corpus.path}", *words])
+    corpus = prepare(recipe, tmp_path / "prepared", console=QUIET)
+    vocabulary = corpus.source_vocabulary
+    known = {
+        vocabulary.decode(corpus.train.source(number).tolist())
+        for number in range(60)
+        if vocabulary.unk_id not in corpus.train.source(number)
+    }
+    assert 0 < len(known) < 58
+    folder = distil("words", corpus=corpus)
+    assert {source for source, _ in pairs(folder)} <= known
+    record = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
+    assert len(pairs(folder)) + sum(record["left_out"].values()) == 60
+    assert not any("<unk>" in source for source, _ in pairs(folder))
+
+
+def test_interrupted_it_goes_on_with_the_next_shard_and_ends_the_same(
+    distil: Distil, translator: Translator, small: Prepared, tmp_path: Path
+) -> None:
+    whole = distil("whole")
+    settings = chosen(translator, small)
+    done: list[int] = []
+
+    def until_the_third(count: int) -> None:
+        done.append(count)
+        if sum(done) > 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Distillation(tmp_path / "parts", small, settings).run(translator, until_the_third)
+    assert not (tmp_path / "parts" / "train.fr").exists()
+    again = Distillation(tmp_path / "parts", small, settings)
+    assert (again.done, again.finished) == (32, False)
+    rest: list[int] = []
+    again.run(translator, rest.append)
+    assert sum(rest) == 60 - 32
+    assert again.finished
+    assert contents(tmp_path / "parts") == contents(whole)
+
+
+def test_a_damaged_shard_is_named(translator: Translator, small: Prepared, tmp_path: Path) -> None:
+    work = Distillation(tmp_path / "it", small, chosen(translator, small))
+    (tmp_path / "it" / "shards").mkdir(parents=True)
+    (tmp_path / "it" / "shards" / "000001.txt").write_text("one line\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"000001\.txt: damaged; remove it"):
+        work.run(translator, lambda count: None)
+    (tmp_path / "it" / "shards" / "000001.txt").unlink()
+    assert work.run(translator, lambda count: None).finished
+
+
+def test_what_stands_in_the_way_is_left_as_it_is(distil: Distil, translator: Translator, small: Prepared) -> None:
+    folder = distil()
+    before = contents(folder)
+    with pytest.raises(InputError, match="was begun with another beam_size, mixed; name another folder"):
+        Distillation(folder, small, chosen(translator, small, beam_size=2, mixed=True))
+    assert contents(folder) == before
+    with pytest.raises(InputError, match="holds something else; name another folder"):
+        Distillation(small.path, small, chosen(translator, small))
+
+
+def test_a_teacher_of_another_language_is_refused(translator: Translator, small: Prepared) -> None:
+    other = small.record.corpus.model_copy(update={"source_language": "de"})
+    record = small.record.model_copy(update={"corpus": other})
+    german = Prepared(**{**vars(small), "record": record})
+    with pytest.raises(InputError, match="translates en to fr, and the corpus is de to fr"):
+        chosen(translator, german)
+
+
+def test_killed_and_run_again_it_ends_with_the_same_files_and_a_student_trains_on_them(
+    teacher: Path, prepared: Path, tmp_path: Path
+) -> None:
+    options = ["--prepared", prepared, "--model", teacher, "--shard-pairs", "10"]
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    result = distil_by_command(*options, "--output", undisturbed)
+    assert (result.exit_code, result.stdout) == (0, f"{undisturbed}\n"), result.output
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training", "distill", "smoke", *map(str, options), "--output", str(killed)],
+        cwd=ROOT, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (killed / "shards" / "000002.txt").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    assert not (killed / "train.fr").exists()
+    again = distil_by_command(*options, "--output", killed)
+    assert again.exit_code == 0, again.output
+    assert "Going on after" in again.stderr
+    assert contents(killed) == contents(undisturbed)
+    finished = distil_by_command(*options, "--output", killed)
+    assert (finished.exit_code, finished.stdout) == (0, f"{killed}\n")
+    assert "was finished before" in finished.stderr
+
+    changes = (f"corpus.path={killed}", f"output.directory={tmp_path / 'student'}", *SMALL, "optimisation.epochs=0.5")
+    corpus = prepare(load_recipe("smoke", changes), tmp_path / "prepared", console=QUIET)
+    assert corpus.dev_target == lines(SMOKE / "dev.fr")
+    trained = run("train", "smoke", "--prepared", corpus.path, *sets(*changes))
+    assert trained.returncode == 0, trained.stderr
+    assert (tmp_path / "student" / "model" / "card.json").is_file()
+
+
+def test_wrong_arguments_are_told_in_one_line(teacher: Path, prepared: Path, tmp_path: Path) -> None:
+    options = ["--prepared", prepared, "--output", tmp_path / "it"]
+    assert str(tmp_path / "none") in complaint(distil_by_command(*options, "--model", tmp_path / "none"))
+    assert "--beam-size" in complaint(distil_by_command(*options, "--model", teacher, "--beam-size", "0"))
+    assert "'--model'" in complaint(distil_by_command(*options))
+    (tmp_path / "it").mkdir()
+    (tmp_path / "it" / "mine.txt").write_text("mine", encoding="utf-8")
+    assert "holds something else" in complaint(distil_by_command(*options, "--model", teacher))
+    assert contents(tmp_path / "it") == {"mine.txt": b"mine"}

@@ -1,0 +1,43 @@
+"""The training pairs of a prepared corpus as text again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.prepared import Prepared
+from training.splitting import Pair, digests
+
+
+class TrainingTexts:
+    """The training pairs of a prepared corpus as text again, those of the same source one after the other.
+
+    Sources stand in the order in which they first occur. `order` are the pairs' numbers, int64 [pairs]. Pairs whose
+    source has words that the vocabulary does not know cannot be had back, and are left out: `unknown` of them.
+    """
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        vocabulary, numbers = prepared.source_vocabulary, range(len(prepared.train))
+        known = [n for n in numbers if vocabulary.lossless or vocabulary.unk_id not in prepared.train.source(n)]
+        self.unknown = len(numbers) - len(known)
+        keys = digests(self.source(number) for number in known)
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        self.order: NDArray[np.int64] = np.array(known, dtype=np.int64)[np.argsort(first[inverse], kind="stable")]
+
+    def source(self, number: int) -> str:
+        """The source sentence of a pair."""
+        return self._prepared.source_vocabulary.decode(self._prepared.train.source(number).tolist())
+
+    def reference(self, number: int) -> str:
+        """The target sentence of a pair; what the vocabulary does not know is `<unk>`."""
+        return self._prepared.target_vocabulary.decode(self._prepared.train.target(number).tolist())
+
+    def originals(self) -> Iterator[Pair]:
+        """The pairs as they were, without those that have an unknown word on either side."""
+        vocabulary = self._prepared.target_vocabulary
+        for number in np.sort(self.order).tolist():
+            if vocabulary.lossless or vocabulary.unk_id not in self._prepared.train.target(number):
+                yield self.source(number), self.reference(number)
