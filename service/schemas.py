@@ -172,9 +172,12 @@ def read_request(schema: type[Schema], request: Request) -> Schema:
     """The fields of a request, wherever they stand: JSON, form, multipart form, or query string with an empty body.
 
     Raises:
-        Problem: 400 for malformed JSON and for missing or wrong fields, 415 for a content type not understood.
+        Problem: 400 for malformed JSON and for missing or wrong fields, 415 for a content type not understood, and for
+            a compressed body.
         werkzeug.exceptions.RequestEntityTooLarge: the body is over the limit.
     """
+    if request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
     _refuse_endless_body(request)
     if request.mimetype in _FORM_TYPES:
         return _validated(schema, _form_fields(request, schema), strict=False)
