@@ -35,6 +35,10 @@ class HeadTooLargeError(Exception):
     """There is no end of the request's head in sight."""
 
 
+class TooSlowError(Exception):
+    """The request has begun, and has not come in time."""
+
+
 @dataclass(frozen=True)
 class Arrival:
     """A request on its way: with `bytes` of it there will be more to say."""
@@ -70,6 +74,13 @@ def peek(connection: socket.socket) -> bytes:
         return connection.recv(MOST_WAITED_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError:  # nothing there, or the connection is lost, which its reader will see
         return b""
+
+
+def take(connection: socket.socket) -> None:
+    """Take what has come off the socket: closed with it, an answer before it might not arrive."""
+    with contextlib.suppress(OSError):
+        while connection.recv(MOST_WAITED_BYTES, socket.MSG_DONTWAIT):
+            pass
 
 
 def wake_at(connection: socket.socket, count: int) -> None:

@@ -9,10 +9,9 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from service.arrival import MOST_WAITED_BYTES, HeadTooLargeError, Stage, awaited, peek, wake_at
+from service.arrival import HeadTooLargeError, Stage, TooSlowError, awaited, peek, take, wake_at
 from service.state import service_of
 
 _BEGINNING_SECONDS = 15.0
@@ -41,10 +40,8 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
     def handle(self, conn: TConn) -> Any:
         try:
             return False if self._is_arriving(conn) else super().handle(conn)
-        except HeadTooLargeError:
-            wake_at(conn.sock, 1)
-            over = errors.LimitRequestHeaders(f"no end within {MOST_WAITED_BYTES} bytes")
-            self.handle_error(None, conn.sock, conn.client, over)
+        except HeadTooLargeError as error:
+            self._refuse(conn, error)
             return False
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
@@ -58,8 +55,9 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         now = time.monotonic()
         for conn in [conn for conn in self.pending_conns if now > conn.timeout]:
             self.pending_conns.remove(conn)
-            self._arriving.pop(conn, None)
             self.poller.unregister(conn.sock)
+            if self._arriving.pop(conn, None):
+                self._refuse(conn, TooSlowError())
             self.nr_conns -= 1
             conn.close()
 
@@ -86,6 +84,10 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         conn.sock.setblocking(False)
         self._arriving[conn] = wanted.stage, asked
         return True
+
+    def _refuse(self, conn: TConn, error: Exception) -> None:
+        take(conn.sock)
+        self.handle_error(None, conn.sock, conn.client, error)
 
     def _wait_for(self, conn: TConn) -> None:
         conn.timeout = min(conn.timeout, self._last_call)

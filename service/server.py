@@ -35,7 +35,7 @@ from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn
 
 from service.application import create_app
-from service.arrival import Stage
+from service.arrival import HeadTooLargeError, Stage, TooSlowError
 from service.arrival_worker import HEAD_SECONDS, ArrivalWorker
 from service.languages import language_name
 from service.library import find_offers
@@ -266,6 +266,7 @@ class Worker(ArrivalWorker):
         status = _status_of(exc)
         details = {
             HTTPStatus.BAD_REQUEST: "This is not a valid HTTP request.",
+            HTTPStatus.REQUEST_TIMEOUT: "The request did not come in time.",
             HTTPStatus.REQUEST_URI_TOO_LONG: f"The address is over {_REQUEST_LINE_BYTES} bytes: send a body.",
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The headers are too large.",
         }
@@ -291,8 +292,10 @@ def _exchange_models(models: Models, how: str) -> None:
 
 
 def _status_of(error: BaseException) -> HTTPStatus:
-    """The status that fits an error of gunicorn's HTTP parser."""
+    """The status that fits an error of gunicorn's HTTP parser, or of a request's arrival."""
     for kind, status in (
+        (TooSlowError, HTTPStatus.REQUEST_TIMEOUT),
+        (HeadTooLargeError, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
         (errors.LimitRequestLine, HTTPStatus.REQUEST_URI_TOO_LONG),
         (errors.LimitRequestHeaders, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
         (errors.UnsupportedTransferCoding, HTTPStatus.NOT_IMPLEMENTED),

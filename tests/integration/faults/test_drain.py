@@ -64,6 +64,6 @@ def test_what_is_half_sent_at_the_end_is_refused_or_cut_off(start_server: Callab
         connection.sendall(whole[-5:])
     for connection in late:
         assert "shutting down" in assert_problem(answer_of(connection), 503)
-    assert answer_of(never)[0] == 0
+    assert_problem(answer_of(never), 408)
     assert server.wait() == 0
     assert "Traceback" not in server.errors

@@ -47,6 +47,7 @@ def test_a_killed_decoder_fails_only_the_request_that_it_had(start_server: Calla
     assert "Traceback" not in server.errors
 
 
+@pytest.mark.slow
 def test_a_stream_whose_decoder_is_killed_ends_in_an_event(start_server: Callable[..., Server]) -> None:
     server = start_server(**SLOW)
     answer = requests.post(
@@ -84,6 +85,7 @@ def test_a_killed_worker_takes_its_own_requests_along_and_is_replaced(start_serv
     assert server.end() == 0
 
 
+@pytest.mark.slow
 def test_while_its_only_worker_starts_again_clients_wait(start_server: Callable[..., Server]) -> None:
     server = start_server()
     (worker,) = workers(server)

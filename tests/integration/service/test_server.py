@@ -168,9 +168,12 @@ def test_a_body_that_never_ends_is_cut_off(start_server: Callable[..., Any]) -> 
     server = start_server(
         TRANSLATE_CONCURRENT_REQUESTS="1", TRANSLATE_DEADLINE_SECONDS="1", TRANSLATE_TRANSFER_SECONDS="1"
     )
-    connection, _ = open_request(server.port, missing=5)
-    assert connection.recv(65_536) == b""
-    connection.close()
+    slow, _ = open_request(server.port, missing=5)
+    chunks, _ = open_chunks(server.port)
+    assert slow.recv(65_536).startswith(b"HTTP/1.1 408 ")
+    assert chunks.recv(65_536) == b""
+    for connection in (slow, chunks):
+        connection.close()
     until(lambda: requests.post(server.url + "/translate", json=GOOD).status_code == 200)
 
 
