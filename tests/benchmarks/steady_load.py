@@ -14,13 +14,14 @@ import math
 import statistics
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from service.settings import Settings
 from tests.benchmarks.load_generator import OK, Latency, Outcome, failures
 from tests.benchmarks.load_sentences import Rotation, read_sentences, sentences_option
 from tests.benchmarks.open_load import Arrivals, capacity, requests_of
@@ -179,7 +180,7 @@ def main(
                 seconds=capacity_seconds,
             )
         )
-    found = Soak(**{**vars(found), "machine": describe_machine(0), "model": Path(model).name})
+    found = replace(found, machine=describe_machine(Settings().decoding_threads()), model=Path(model).name)
     print_soak(found, Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH))
     if json_file is not None:
         json_file.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
