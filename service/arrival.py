@@ -17,6 +17,7 @@ MOST_WAITED_BYTES = 65_536
 """No head of a request may be longer. Of a longer body the beginning is waited for; the rest a thread reads."""
 
 _LONGEST_LINE = 8_190
+_MOST_TAKEN = 16
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*(\d{1,15})[ \t]*\r\n", re.IGNORECASE)
 # The client sends no body before it has an answer; or how long it is stands in the body.
@@ -79,8 +80,8 @@ def peek(connection: socket.socket) -> bytes:
 def take(connection: socket.socket) -> None:
     """Take what has come off the socket: closed with it, an answer before it might not arrive."""
     with contextlib.suppress(OSError):
-        while connection.recv(MOST_WAITED_BYTES, socket.MSG_DONTWAIT):
-            pass
+        for _ in range(_MOST_TAKEN):  # its sender may be faster than we are
+            connection.recv(MOST_WAITED_BYTES, socket.MSG_DONTWAIT)
 
 
 def wake_at(connection: socket.socket, count: int) -> None:
