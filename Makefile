@@ -85,6 +85,14 @@ bench-throughput: $(VENV)/.train ## Measure how long the paper's training would 
 bench-long: $(VENV)/.dev ## Send 50,000 sentences through the service and see whether its memory stays flat
 	$(BIN)/python -m tests.benchmarks.soak --model $(MODEL)
 
+.PHONY: bench-soak
+bench-soak: $(VENV)/.dev ## Load the service for half an hour with 80 % of what it can do: errors, memory, waits by the minute
+	$(BIN)/python -m tests.benchmarks.steady_load --model $(MODEL) $(BENCH_FLAGS)
+
+.PHONY: bench-overload
+bench-overload: $(VENV)/.dev ## Offer the service ten times what it can do: throughput, refusals, recovery
+	$(BIN)/python -m tests.benchmarks.overload --model $(MODEL) $(BENCH_FLAGS)
+
 .PHONY: constraints
 constraints: $(VENV)/.dev ## Write constraints.txt anew from what is installed in .venv
 	$(BIN)/python -m pip --disable-pip-version-check freeze --all --exclude pip --exclude-editable \

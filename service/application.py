@@ -10,7 +10,7 @@ from flask_cors import CORS
 
 from service import authentication, limits, observation, state
 from service.admission import REFUSED, Admission
-from service.batching import DrainingError, QueueFullError, TranslationFailedError
+from service.batching import DecoderEndedError, DrainingError, QueueFullError, TranslationFailedError
 from service.jobs import ClientGoneError, TooMuchWorkError
 from service.models import LoadError, Offer
 from service.problems import Problem, problem_response, register_problems, unavailable
@@ -62,6 +62,12 @@ def create_app(settings: Settings, find: Callable[[], list[Offer]]) -> Flask:
             Problem(HTTPStatus.GATEWAY_TIMEOUT, "The translation was not finished in time; send less text at once."),
         ),
         (ClientGoneError, Problem(HTTPStatus.REQUEST_TIMEOUT, "Nobody waits for the answer.", reason="client_gone")),
+        (
+            DecoderEndedError,
+            unavailable(
+                "The decoder ended while it had this text; it is started again, try again in a moment.", "decoder"
+            ),
+        ),
         (TranslationFailedError, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The translator failed on this text.")),
     ):
         app.register_error_handler(exception, lambda _, problem=problem: problem_response(problem))

@@ -42,6 +42,14 @@ class TranslationFailedError(Exception):
     """The translator raised an error for a text of this request."""
 
 
+class DecoderEndedError(TranslationFailedError):
+    """The decoder ended while it had sentences of this request; that is not to say that it was their doing."""
+
+    def __init__(self, cause: Exception | None = None) -> None:
+        super().__init__()
+        self.__cause__ = cause
+
+
 class Batcher:
     """Owns the decoder thread. Every public method may be called from any thread."""
 
@@ -118,6 +126,7 @@ class Batcher:
             DeadlineError, ClientGoneError: time is up, or nobody waits. What is not yet decoded of this request is
                 dropped.
             TranslationFailedError: the translator failed on one of these texts; its own error is the cause.
+            DecoderEndedError: the decoder failed.
         """
         if not texts:
             return []
@@ -155,10 +164,11 @@ class Batcher:
             raise
         except Exception as error:
             # The message may quote the user's text.
-            cause = error.__cause__ or error if isinstance(error, DecodingError) else error
+            ended = isinstance(error, DecoderEndedError)
+            cause = error.__cause__ or error if ended or isinstance(error, DecodingError) else error
             kind = getattr(cause, "exception_type", type(cause).__name__)
             log.error("translation failed", exception_type=kind, characters=characters)
-            raise TranslationFailedError from cause
+            raise (DecoderEndedError if ended else TranslationFailedError) from cause
         finally:
             with self._lock:
                 self._drop(job)
@@ -296,15 +306,15 @@ class Batcher:
         with self._lock:
             self._restarting = True
             for job in {job for job, _ in self._owners.values()}:
-                self._fail(job, error)
+                self._fail(job, DecoderEndedError(error))
         try:
             self._decoder.restart()
         except Exception as lost:
             log.critical("the decoder cannot go on", exception_type=type(lost).__name__, reason=str(lost))
             with self._lock:
-                self._draining, self._lost = True, lost
+                self._draining, self._lost = True, DecoderEndedError(lost)
                 for job in tuple(self._jobs):
-                    self._fail(job, lost)
+                    self._fail(job, self._lost)
             return False
         self._restarting = False
         self._metrics.decoder_restarts.inc()

@@ -26,12 +26,20 @@ class FileStore:
         atexit.register(self._remove, os.getpid())
 
     def put(self, name: str, content: bytes) -> str:
-        """Keep a file; returns what it is called here, which nobody can guess. The oldest make room for it."""
+        """Keep a file; returns what it is called here, which nobody can guess. The oldest make room for it.
+
+        Raises `OSError` where the disk is full; nothing of the file is left then.
+        """
         self._make_room(len(content))
         kept = f"{secrets.token_urlsafe(16)}.{secure_filename(name)[-100:] or 'file'}"
         unfinished = self._folder / f"{kept}.part"
-        unfinished.write_bytes(content)
-        unfinished.rename(self._folder / kept)
+        try:
+            unfinished.write_bytes(content)
+            _date(unfinished)
+            unfinished.rename(self._folder / kept)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
         return kept
 
     def get(self, kept: str) -> tuple[str, bytes] | None:
@@ -40,7 +48,7 @@ class FileStore:
             return None
         path = self._folder / kept
         try:
-            if time.time() - path.stat().st_mtime > KEPT_SECONDS:
+            if time.monotonic() - path.stat().st_mtime > KEPT_SECONDS:
                 return None
             return kept.partition(".")[2], path.read_bytes()
         except OSError:
@@ -55,9 +63,15 @@ class FileStore:
         found = sorted(self._folder.iterdir(), key=lambda path: _modified(path))
         total = sum(_size(path) for path in found) + size
         for path in found:
-            if time.time() - _modified(path) > KEPT_SECONDS or total > _MOST_BYTES:
+            if time.monotonic() - _modified(path) > KEPT_SECONDS or total > _MOST_BYTES:
                 total -= _size(path)
                 path.unlink(missing_ok=True)
+
+
+def _date(path: Path) -> None:
+    """By the clock that all processes share and nobody sets."""
+    now = time.monotonic()
+    os.utime(path, (now, now))
 
 
 def _modified(path: Path) -> float:

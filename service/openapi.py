@@ -25,10 +25,10 @@ _DESCRIPTIONS: dict[int, str] = {
     404: "There is nothing.",
     409: "Not possible as things are; everything stays as it was.",
     413: "The body is over the limit.",
-    415: "The content type is not understood.",
+    415: "The content type is not understood, or the body is compressed.",
     429: "Too many requests from one client; `Retry-After` says when to come again.",
     500: "The translator failed.",
-    503: "Too much to do, not ready or shutting down; `Retry-After` says when to come again.",
+    503: "Too much to do, not ready, shutting down, or no decoder or disk; `Retry-After` says when to come again.",
     504: "Not finished in time.",
 }
 _WORK = (400, 413, 415, 429, 500, 503, 504)

@@ -4,6 +4,7 @@ read.
 
 from __future__ import annotations
 
+import errno
 import json
 import traceback
 from http import HTTPStatus
@@ -16,6 +17,7 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+_NO_ROOM = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 
 
 class Problem(Exception):  # noqa: N818  # an answer, by the name RFC 9457 gives it
@@ -91,6 +93,10 @@ def register_problems(app: Flask) -> None:
     def on_anything_else(error: Exception) -> Response:
         # The message of an exception may quote the user's text: only its type and place are logged.
         log.error("unexpected error", exception_type=type(error).__name__, frames=_frames(error))
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return problem_response(
+                unavailable("There is no room left to keep files in; try again later.", "disk_full")
+            )
         return problem_response(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on the server."))
 
     app.register_error_handler(Problem, on_problem)

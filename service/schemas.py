@@ -172,10 +172,13 @@ def read_request(schema: type[Schema], request: Request) -> Schema:
     """The fields of a request, wherever they stand: JSON, form, multipart form, or query string with an empty body.
 
     Raises:
-        Problem: 400 for malformed JSON and for missing or wrong fields, 415 for a content type not understood.
+        Problem: 400 for malformed JSON and for missing or wrong fields, 415 for a content type not understood, and for
+            a compressed body.
         werkzeug.exceptions.RequestEntityTooLarge: the body is over the limit.
     """
-    _refuse_endless_body(request)
+    if request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
+    _refuse_partial_body(request)
     if request.mimetype in _FORM_TYPES:
         return _validated(schema, _form_fields(request, schema), strict=False)
     body = request.get_data()
@@ -188,11 +191,15 @@ def read_request(schema: type[Schema], request: Request) -> Schema:
     return _validated(schema, _json_fields(body), strict=True)
 
 
-def _refuse_endless_body(request: Request) -> None:
-    """Werkzeug ends a chunked body at the limit without a word; half a text must not pass for a whole one."""
-    limit = request.max_content_length
-    if request.content_length is None and limit is not None and len(request.get_data()) >= limit:
+def _refuse_partial_body(request: Request) -> None:
+    """gunicorn hands on what came before a connection ended, and Werkzeug ends a chunked body at the limit, without a
+    word; half a text must not pass for a whole one.
+    """
+    received, announced, limit = len(request.get_data()), request.content_length, request.max_content_length
+    if announced is None and limit is not None and received >= limit:
         raise RequestEntityTooLarge
+    if announced is not None and received < announced:
+        raise bad_request(f"The body ended after {received:,} bytes of {announced:,}.")
 
 
 def _form_fields(request: Request, schema: type[_Request]) -> dict[str, Any]:

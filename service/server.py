@@ -12,7 +12,6 @@ import gc
 import json
 import logging
 import select
-import selectors
 import shlex
 import signal
 import socket
@@ -33,9 +32,11 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import TConn
 
 from service.application import create_app
+from service.arrival import HeadTooLargeError, Stage, TooSlowError
+from service.arrival_worker import HEAD_SECONDS, ArrivalWorker
 from service.languages import language_name
 from service.library import find_offers
 from service.metrics import forget_process
@@ -51,15 +52,13 @@ BAD_START = 2
 """Exit status where the service cannot start as it was told to."""
 
 _KEEP_ALIVE_SECONDS = 5
-_FIRST_BYTE_SECONDS = 15.0
-_HEADER_SECONDS = 20.0
 _CONNECTIONS = 800
 _DRAIN_MARGIN_SECONDS = 10.0
 _LOADING_SECONDS = 300
+_LOOK_SECONDS = 1.0
 # With a hundred request threads, the one that accepts connections would else wait 5 ms for each of them.
 _SWITCH_SECONDS = 0.001
 _REQUEST_LINE_BYTES = 8190
-_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
@@ -187,16 +186,17 @@ class GunicornLogger(Logger):  # type: ignore[misc]
         super().error(msg, *args, **kwargs)
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
-    """A worker that gives a thread to nobody who sends nothing, and to nobody for ever."""
+class Worker(ArrivalWorker):
+    """A worker that gives a thread to nobody for ever, and ends with its decoder."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._ends: dict[TConn, float] = {}
         self._connection_seconds = self.cfg.graceful_timeout - _DRAIN_MARGIN_SECONDS
+        self.patience[Stage.BODY] = self._connection_seconds
+        self._next_look = 0.0
         self.alive: bool
         self._decoder_lost = False
-        self._next_look = 0.0
 
     def init_signals(self) -> None:
         super().init_signals()
@@ -219,17 +219,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             raise AppImportError("Error: the service has ended, because its decoder cannot go on")
 
     def notify(self) -> None:
-        """Called in every turn of the main loop: once a second it also brings the metrics up to date, cuts off the
-        connections whose time is up, and ends without a decoder.
+        """Called at every turn of the poller, and once a second at least: also ends without a decoder, brings the
+        metrics up to date, and cuts off the connections whose time is up.
         """
         super().notify()
+        if self.alive and not service_of(self.wsgi).alive:
+            self._decoder_lost, self.alive = True, False
         now = time.monotonic()
         if now < self._next_look:
             return
-        self._next_look = now + _SECONDS_BETWEEN_LOOKS
+        self._next_look = now + _LOOK_SECONDS
         service_of(self.wsgi).observe()
-        if self.alive and not service_of(self.wsgi).alive:
-            self._decoder_lost, self.alive = True, False
         for connection, end in list(self._ends.items()):
             if now > end:
                 self._ends.pop(connection, None)
@@ -248,21 +248,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().set_accept_enabled(enabled)
         for listener in self.sockets:
             listener.close()
-        for connection in self.pending_conns:
-            connection.timeout = min(connection.timeout, time.monotonic() + 1.0)
-
-    def enqueue_req(self, conn: TConn) -> None:
-        if conn.initialized or conn.data_ready:
-            super().enqueue_req(conn)
-            return
-        # gunicorn would let a thread wait for the first byte; the poller can do that for any number of connections.
-        conn.sock.setblocking(False)
-        conn.timeout = time.monotonic() + _FIRST_BYTE_SECONDS
-        self.pending_conns.append(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+        self.call_last()
 
     def handle(self, conn: TConn) -> Any:
-        self._ends[conn] = time.monotonic() + _HEADER_SECONDS
+        self._ends[conn] = time.monotonic() + HEAD_SECONDS
         try:
             return super().handle(conn)
         finally:
@@ -277,6 +266,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         status = _status_of(exc)
         details = {
             HTTPStatus.BAD_REQUEST: "This is not a valid HTTP request.",
+            HTTPStatus.REQUEST_TIMEOUT: "The request did not come in time.",
             HTTPStatus.REQUEST_URI_TOO_LONG: f"The address is over {_REQUEST_LINE_BYTES} bytes: send a body.",
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The headers are too large.",
         }
@@ -302,8 +292,10 @@ def _exchange_models(models: Models, how: str) -> None:
 
 
 def _status_of(error: BaseException) -> HTTPStatus:
-    """The status that fits an error of gunicorn's HTTP parser."""
+    """The status that fits an error of gunicorn's HTTP parser, or of a request's arrival."""
     for kind, status in (
+        (TooSlowError, HTTPStatus.REQUEST_TIMEOUT),
+        (HeadTooLargeError, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
         (errors.LimitRequestLine, HTTPStatus.REQUEST_URI_TOO_LONG),
         (errors.LimitRequestHeaders, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
         (errors.UnsupportedTransferCoding, HTTPStatus.NOT_IMPLEMENTED),

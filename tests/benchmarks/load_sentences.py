@@ -119,8 +119,8 @@ def _with_last_word(sentence: str, word: str) -> str:
     return f"{stem} {word}{sentence[len(stem) :].rstrip()}"
 
 
-def translate_request(text: str, source: str, target: str) -> bytes:
-    """An HTTP/1.1 request for one text; the connection stays open by default."""
+def translate_request(text: str | list[str], source: str, target: str) -> bytes:
+    """An HTTP/1.1 request for one text, or a list of them; the connection stays open by default."""
     body = json.dumps({"q": text, "source": source, "target": target, "beam_size": BEAM_SIZE}).encode()
     head = (
         "POST /translate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"

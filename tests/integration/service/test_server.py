@@ -128,6 +128,15 @@ def open_request(port: int, missing: int) -> tuple[socket.socket, bytes]:
     return connection, body[-missing:]
 
 
+def open_chunks(port: int) -> tuple[socket.socket, bytes]:
+    """The same of a body whose length nobody knows before its end: a thread reads it, as it comes."""
+    body = json.dumps(GOOD).encode()
+    head = "POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    connection.sendall(head.encode() + b"%x\r\n%s\r\n" % (len(body), body))
+    return connection, b"0\r\n\r\n"
+
+
 def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE
     while not condition():
@@ -137,7 +146,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_full_or_idle_connections_never_keep_health_waiting(start_server: Callable[..., Any]) -> None:
     server = start_server(TRANSLATE_CONCURRENT_REQUESTS="2")
-    slow = [open_request(server.port, missing=5) for _ in range(2)]
+    slow = [open_chunks(server.port) for _ in range(2)]
     idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(30)]
 
     until(lambda: requests.post(server.url + "/translate", json=GOOD).status_code == 503)
@@ -159,9 +168,12 @@ def test_a_body_that_never_ends_is_cut_off(start_server: Callable[..., Any]) -> 
     server = start_server(
         TRANSLATE_CONCURRENT_REQUESTS="1", TRANSLATE_DEADLINE_SECONDS="1", TRANSLATE_TRANSFER_SECONDS="1"
     )
-    connection, _ = open_request(server.port, missing=5)
-    assert connection.recv(65_536) == b""
-    connection.close()
+    slow, _ = open_request(server.port, missing=5)
+    chunks, _ = open_chunks(server.port)
+    assert slow.recv(65_536).startswith(b"HTTP/1.1 408 ")
+    assert chunks.recv(65_536) == b""
+    for connection in (slow, chunks):
+        connection.close()
     until(lambda: requests.post(server.url + "/translate", json=GOOD).status_code == 200)
 
 

@@ -1,0 +1,95 @@
+"""A gunicorn worker that gives a thread to a request that has come, and to nobody who is still sending one."""
+
+from __future__ import annotations
+
+import math
+import selectors
+import time
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from service.arrival import HeadTooLargeError, Stage, TooSlowError, awaited, peek, take, wake_at
+from service.state import service_of
+
+_BEGINNING_SECONDS = 15.0
+HEAD_SECONDS = 20.0
+_LAST_CALL_SECONDS = 1.0
+
+
+class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not typed
+    """The poller waits for any number of clients; how long, `patience` says for each stage, in seconds."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.patience = {Stage.BEGINNING: _BEGINNING_SECONDS, Stage.HEAD: HEAD_SECONDS, Stage.BODY: math.inf}
+        self._arriving: dict[TConn, tuple[Stage, int]] = {}  # what is waited for, and how many bytes in the socket
+        self._last_call = math.inf
+
+    def enqueue_req(self, conn: TConn) -> None:
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        # gunicorn would let a thread wait for the first byte.
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + self.patience[Stage.BEGINNING]
+        self._wait_for(conn)
+
+    def handle(self, conn: TConn) -> Any:
+        try:
+            return False if self._is_arriving(conn) else super().handle(conn)
+        except HeadTooLargeError as error:
+            self._refuse(conn, error)
+            return False
+
+    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
+        if conn in self._arriving:
+            self._wait_for(conn)
+        else:
+            super().finish_request(conn, fs)
+
+    def murder_pending(self) -> None:
+        """Cut off those whose time is up (gunicorn takes it that all have the same)."""
+        now = time.monotonic()
+        for conn in [conn for conn in self.pending_conns if now > conn.timeout]:
+            self.pending_conns.remove(conn)
+            self.poller.unregister(conn.sock)
+            if self._arriving.pop(conn, None):
+                self._refuse(conn, TooSlowError())
+            self.nr_conns -= 1
+            conn.close()
+
+    def call_last(self) -> None:
+        """The end has come: what has not arrived in a moment will not be taken in."""
+        self._last_call = time.monotonic() + _LAST_CALL_SECONDS
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, self._last_call)
+
+    def _is_arriving(self, conn: TConn) -> bool:
+        """Whether a thread would have to wait for the client. Called in a thread."""
+        buffered = conn.parser.unreader.buf.getvalue() if conn.parser is not None else b""
+        stage, asked = self._arriving.pop(conn, (None, 0 if buffered else 1))
+        came = peek(conn.sock)
+        # Woken by less than was asked for, more cannot come: the client has ended, or the kernel holds no more.
+        wanted = awaited(buffered + came, service_of(self.wsgi).settings.body_bytes) if len(came) >= asked else None
+        if wanted is None:
+            wake_at(conn.sock, 1)
+            return False
+        if wanted.stage is not stage:
+            conn.timeout = time.monotonic() + self.patience[wanted.stage]
+        asked = wanted.bytes - len(buffered)
+        wake_at(conn.sock, asked)
+        conn.sock.setblocking(False)
+        self._arriving[conn] = wanted.stage, asked
+        return True
+
+    def _refuse(self, conn: TConn, error: Exception) -> None:
+        take(conn.sock)
+        self.handle_error(None, conn.sock, conn.client, error)
+
+    def _wait_for(self, conn: TConn) -> None:
+        conn.timeout = min(conn.timeout, self._last_call)
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
