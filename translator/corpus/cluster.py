@@ -8,18 +8,16 @@ do not pass through Ray.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from translator.corpus.inputs import CorpusError
 from translator.corpus.manifest import Shard
-
-if TYPE_CHECKING:
-    from translator.corpus.shards import Outcome, Work
+from translator.corpus.work import Outcome, Work
 
 
-def translate_on_cluster(work: Work, shards: Sequence[Shard], workers: int | None, address: str) -> Iterator[Outcome]:
+def translate_on_cluster(work: Work, shards: Sequence[Shard], workers: int | None, address: str) -> Generator[Outcome]:
     """The outcome of each shard, as they are finished, by up to `workers` actors (default: one for each core of the
     cluster, or for each GPU), each of which loads the model once.
 
@@ -34,8 +32,6 @@ def translate_on_cluster(work: Work, shards: Sequence[Shard], workers: int | Non
         raise CorpusError(
             "--ray needs Ray; install it here and on every node: pip install 'seq2seq-translator[cluster]'"
         ) from error
-    from translator.corpus.shards import Outcome
-
     resource = "CPU" if work.manifest.settings.device == "cpu" else "GPU"
     try:
         ray.init(address=address, logging_level="error", log_to_driver=False)

@@ -17,7 +17,7 @@ from translator.command_line import Failure, model_options
 
 if TYPE_CHECKING:
     from translator.config import Combination
-    from translator.corpus.shards import Work
+    from translator.corpus.work import Work
 
 
 @click.command()
@@ -87,6 +87,7 @@ def translate_corpus(
     from translator.config import SearchOptions
     from translator.corpus.inputs import Columns, find_files
     from translator.corpus.manifest import Settings, held_folder, model_digests, prepare
+    from translator.corpus.work import Work
     from translator.description import SHIPPED_MODELS
     from translator.ensemble import model_paths
 
@@ -107,8 +108,6 @@ def translate_corpus(
         )
         output = output.absolute()
         with held_folder(output):
-            from translator.corpus.shards import Work
-
             work = Work(names, files, output, prepare(output, settings, files))
             _translate(work, workers, address)
     except ValueError as error:

@@ -6,16 +6,17 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
 from translator.corpus.inputs import CorpusError
 from translator.corpus.manifest import Shard
+from translator.corpus.work import Outcome, Work
 
 if TYPE_CHECKING:
-    from translator.corpus.shards import Outcome, ShardTranslator, Work
+    from translator.corpus.shards import ShardTranslator
 
 _FRUITLESS_STARTS = 3
 
@@ -23,12 +24,18 @@ _translator: ShardTranslator
 """Of a worker process."""
 
 
-def translate_locally(work: Work, shards: Sequence[Shard], workers: int) -> Iterator[Outcome]:
-    """The outcome of each shard, as they are finished; a shard whose process was killed is done again.
+def translate_locally(work: Work, shards: Sequence[Shard], workers: int) -> Generator[Outcome]:
+    """The outcome of each shard, as they are finished; a shard whose process was killed is done again. One worker is
+    this process itself.
 
     Raises:
         CorpusError: processes ended again and again before one shard was finished.
     """
+    if min(workers, len(shards)) == 1:
+        from translator.corpus.shards import ShardTranslator
+
+        yield from map(ShardTranslator(work), shards)
+        return
     waiting = {shard.number: shard for shard in shards}
     fruitless = 0
     while waiting:
@@ -48,9 +55,9 @@ def translate_locally(work: Work, shards: Sequence[Shard], workers: int) -> Iter
 
 
 def _translated(work: Work, shards: Sequence[Shard], workers: int) -> Iterator[Outcome]:
-    pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(work,)
-    )
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["translator.corpus.shards"])  # PyTorch is loaded once, and not by each worker
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(work,))
     try:
         for future in as_completed([pool.submit(_translate, shard) for shard in shards]):
             yield future.result()

@@ -107,11 +107,19 @@ def held_folder(output: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise CorpusError(f"{output}: another run is writing there; wait for it or stop it") from error
-        for temporary in output.glob(".*.unfinished"):
-            temporary.unlink(missing_ok=True)
-        yield
+        _tidy(output)
+        try:
+            yield
+        finally:
+            _tidy(output)
     finally:
         os.close(descriptor)
+
+
+def _tidy(output: Path) -> None:
+    """Remove what workers that were killed have left half written."""
+    for temporary in output.glob(".*.unfinished"):
+        temporary.unlink(missing_ok=True)
 
 
 def prepare(output: Path, settings: Settings, files: Sequence[Path]) -> Manifest:

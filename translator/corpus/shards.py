@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
 from translator.corpus.inputs import CorpusError, Cut, format_of
-from translator.corpus.manifest import Manifest, Shard, model_digests
+from translator.corpus.manifest import Shard, model_digests
+from translator.corpus.work import Outcome, Work
 from translator.files import written_file
 from translator.pipeline import Translator
-
-
-@dataclass(frozen=True)
-class Work:
-    """What is the same for all shards. Paths are as every worker sees them."""
-
-    models: tuple[str, ...]
-    files: tuple[Path, ...]
-    output: Path
-    manifest: Manifest
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Of one shard: how many rows have a warning, by its code. An `error` is for people; nothing was written then."""
-
-    number: int
-    rows: int = 0
-    warnings: dict[str, int] = field(default_factory=dict)
-    error: str = ""
 
 
 class ShardTranslator:
