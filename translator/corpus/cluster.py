@@ -8,6 +8,8 @@ do not pass through Ray.
 from __future__ import annotations
 
 import json
+import logging
+import socket
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +17,8 @@ from typing import Any
 from translator.corpus.inputs import CorpusError
 from translator.corpus.manifest import Shard
 from translator.corpus.work import Outcome, Work
+
+_CONNECTION_SECONDS = 10.0
 
 
 def translate_on_cluster(work: Work, shards: Sequence[Shard], workers: int | None, address: str) -> Generator[Outcome]:
@@ -34,11 +38,12 @@ def translate_on_cluster(work: Work, shards: Sequence[Shard], workers: int | Non
         ) from error
     resource = "CPU" if work.manifest.settings.device == "cpu" else "GPU"
     try:
+        _check_answers(address)
         ray.init(address=address, logging_level="error", log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise CorpusError(
-            f"no Ray cluster at {address} ({str(error).splitlines()[0]}); `ray start --head` begins one"
-        ) from error
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CorpusError(f"no Ray cluster at {address} ({reason}); `ray start --head` begins one") from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         most = workers or int(ray.cluster_resources().get(resource, 0))
@@ -60,6 +65,15 @@ def translate_on_cluster(work: Work, shards: Sequence[Shard], workers: int | Non
         ) from error
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raise `OSError` or `ValueError` where nothing listens at the address: Ray itself tries for minutes."""
+    if address != "auto":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if not host or not port.isdecimal():
+            raise ValueError("an address is HOST:PORT or auto")
+        socket.create_connection((host, int(port)), timeout=_CONNECTION_SECONDS).close()
 
 
 class _Actor:
