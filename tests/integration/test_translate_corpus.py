@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from pyarrow import parquet
 from tests.support import ENGLISH
 from translator import SearchOptions, Translator
 from translator.__main__ import main
+from translator.corpus.manifest import Shard
+from translator.corpus.work import Outcome, Work
 
 PATIENCE = 120.0
 MANY = ("--rows-per-shard", "1")
@@ -231,6 +233,18 @@ def test_what_a_worker_cannot_do_is_said_in_one_line(command: Callable[..., list
     said = run(command("--engine", "abacus"), status=2)
     assert said.startswith("Error: there is no engine abacus")
     assert len(said.splitlines()) == 1
+
+
+def test_what_is_written_elsewhere_is_missed(
+    command: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when --output is a folder of that name on each node, and not one that they share."""
+
+    def written_elsewhere(work: Work, shards: Sequence[Shard], *_: Any) -> Generator[Outcome]:
+        yield from (Outcome(shard.number, shard.rows) for shard in shards)
+
+    monkeypatch.setattr("translator.corpus.local.translate_locally", written_elsewhere)
+    assert "11 of 11 files are written and not there; is it a folder that all nodes share?" in run(command(), status=2)
 
 
 def test_without_ray_the_extra_is_named(command: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,5 +85,5 @@ class _Actor:
         self._translator = ShardTranslator(work)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        shards = [Shard.model_validate_json(each) for each in batch["shard"]]
-        return {"outcome": [json.dumps(asdict(self._translator(shard))) for shard in shards]}
+        outcomes = [self._translator(Shard.model_validate_json(shard)) for shard in batch["shard"]]
+        return {"outcome": [json.dumps(asdict(outcome.on(socket.gethostname()))) for outcome in outcomes]}

@@ -135,6 +135,12 @@ def _translate(work: Work, workers: int | None, address: str | None) -> None:
             rows += outcome.rows
             warned.update(outcome.warnings)
             advance(outcome.rows)
+    missing = len(manifest.unfinished(work.output))
+    if missing:
+        raise Failure(
+            f"{work.output}: {missing} of {len(manifest.shards)} files are written and not there; "
+            "is it a folder that all nodes share?"
+        )
     seconds = time.monotonic() - start
     before = f" ({rows_before:,} were there already)" if rows_before else ""
     rate = f", {rows / seconds:,.0f} rows/s" if rows else ""

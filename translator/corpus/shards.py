@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections import Counter
 
 import torch
@@ -63,7 +62,7 @@ class ShardTranslator:
     def _loaded(self) -> Translator:
         settings = self._work.manifest.settings
         if model_digests(self._work.models) != settings.models:
-            raise CorpusError(f"{socket.gethostname()}: has another model at {', '.join(self._work.models)}")
+            raise CorpusError(f"{', '.join(self._work.models)}: not the model that the run was begun with")
         if settings.device == "cpu":
             torch.set_num_threads(1)  # there is a worker for each core
         return Translator.load(

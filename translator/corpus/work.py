@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from translator.corpus.manifest import Manifest
@@ -26,3 +26,7 @@ class Outcome:
     rows: int = 0
     warnings: dict[str, int] = field(default_factory=dict)
     error: str = ""
+
+    def on(self, machine: str) -> Outcome:
+        """The same, with the name of the machine where something went wrong."""
+        return replace(self, error=f"on {machine}: {self.error}") if self.error else self
