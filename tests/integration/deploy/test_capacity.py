@@ -41,8 +41,10 @@ def test_the_rate_without_a_service_follows_from_the_part_of_it_that_the_service
             "| `Translator.translate` offline, the load generator busy beside it | 0.50 (0.4–0.6) | 0.80 (0.7–0.9) |",
             "| Tatoeba, service | 1 | 200 (1–2) | 5 |",
             "| | 32 | 400 (1–2) | 5 |",
-            "| newstest, service | 32 | 1 (1–2) | 5 |",
+            "| newstest, service | 1 | 70 (1–2) | 5 |",
             "| | 32 | 120 (1–2) | 5 |",
+            "",
+            "",
         ]
     )
     assert [rate_of_files(corpus, results) for corpus in ("Tatoeba", "newstest")] == [800, 150]
