@@ -19,6 +19,8 @@ from translator.corpus.manifest import Shard
 from translator.corpus.work import Outcome, Work
 
 _CONNECTION_SECONDS = 10.0
+# A block of items is what Ray does again; one that holds several shards finds those that are finished.
+_MOST_BLOCKS = 10_000
 
 
 def translate_on_cluster(work: Work, shards: Sequence[Shard], workers: int | None, address: str) -> Generator[Outcome]:
@@ -50,7 +52,7 @@ def translate_on_cluster(work: Work, shards: Sequence[Shard], workers: int | Non
         if not most:
             raise CorpusError(f"the Ray cluster at {address} has no {resource}; add nodes, or choose another --device")
         items = [{"shard": shard.model_dump_json()} for shard in shards]
-        outcomes = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        outcomes = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_BLOCKS)).map_batches(
             _Actor,
             fn_constructor_args=(work,),
             batch_size=1,

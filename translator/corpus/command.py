@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 )
 @click.option("--ray", "address", metavar="ADDRESS", help="Translate on this Ray cluster: HOST:PORT, or auto.")
 @click.option(
-    "--workers", type=click.IntRange(1), help="Processes, each with a model; if not given, one for each core."
+    "--workers",
+    type=click.IntRange(1),
+    help="Processes, each with a model; if not given, one for each core. 1 is this process itself.",
 )
 @click.option(
     "--rows-per-shard", type=click.IntRange(1, 1_000_000), default=10_000, show_default=True, help="Rows of each file."
@@ -100,7 +102,7 @@ def translate_corpus(
             models=model_digests(names),
             combination=combination,
             device=device,
-            engine=os.environ.get("ENGINE", engine) if engine == "auto" else engine,
+            engine=os.environ.get("ENGINE") or engine if engine == "auto" else engine,
             search=SearchOptions(beam_size=beam_size, length_penalty=length_penalty),
             kind=kind,
             columns=Columns(column, translation_column, row_column),
@@ -151,7 +153,8 @@ def _translate(work: Work, workers: int | None, address: str | None) -> None:
 
 
 def _workers(device: str) -> int:
-    return len(os.sched_getaffinity(0)) if device == "cpu" else 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if device == "cpu" else 1
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from translator.corpus.manifest import Shard, model_digests
 from translator.corpus.work import Outcome, Work
 from translator.files import written_file
 from translator.pipeline import Translator
+from translator.ticket import DecodingError
 
 
 class ShardTranslator:
@@ -24,7 +25,7 @@ class ShardTranslator:
         """Write the shard's file, whole or not at all. What a person can put right is the outcome's error."""
         try:
             return self._written(shard)
-        except ValueError as error:
+        except (ValueError, DecodingError) as error:
             return Outcome(shard.number, error=str(error))
         except OSError as error:
             return Outcome(shard.number, error=f"{error.filename or self._work.output}: {error.strerror or error}")
