@@ -146,7 +146,8 @@ def _translate(work: Work, workers: int | None, address: str | None) -> None:
     seconds = time.monotonic() - start
     before = f" ({rows_before:,} were there already)" if rows_before else ""
     rate = f", {rows / seconds:,.0f} rows/s" if rows else ""
-    click.echo(f"{work.output}: {manifest.rows:,} rows in {len(manifest.shards):,} files{before}{rate}", err=True)
+    files = "1 file" if len(manifest.shards) == 1 else f"{len(manifest.shards):,} files"
+    click.echo(f"{work.output}: {manifest.rows:,} rows in {files}{before}{rate}", err=True)
     if warned:
         counts = ", ".join(f"{code} {count:,}" for code, count in warned.most_common())
         click.echo(f"rows with warnings, of {rows:,}: {counts}", err=True)
