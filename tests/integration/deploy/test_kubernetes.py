@@ -27,6 +27,7 @@ from tests.integration.deploy.files import (
     tool,
 )
 from training.recipe import load_recipe
+from translator.corpus.command import translate_corpus
 
 SERVING = [overlay for overlay in OVERLAYS if overlay.startswith("overlays")]
 TRAINING = [overlay for overlay in OVERLAYS if overlay.startswith("training")]
@@ -207,6 +208,14 @@ def test_torchrun_understands_what_the_distributed_job_says() -> None:
     assert service["spec"]["clusterIP"] == "None"
     assert [port["port"] for port in service["spec"]["ports"]] == [arguments.master_port]
     assert (arguments.module, arguments.training_script) == (True, "training")
+
+
+def test_translate_corpus_understands_what_the_job_says() -> None:
+    (container,) = manifest("translation", "Job", "translation")["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "translator", translate_corpus.name]
+    context = translate_corpus.make_context("translate-corpus", list(container["args"]))
+    assert context.params["workers"] == int(container["resources"]["limits"]["cpu"])
+    assert context.params["given"].startswith("parquet:")
 
 
 def test_the_training_command_that_jobs_call_exists() -> None:
