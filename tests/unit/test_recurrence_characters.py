@@ -143,7 +143,7 @@ def test_text_is_split_and_every_held_out_character_is_known(tmp_path: Path) -> 
     assert not set(text.train) & set(text.held_out)
     assert set("".join(text.held_out)) <= set("".join(text.train))
     assert len(text.train) + len(text.held_out) in (400, 401)
-    assert len(read_text(file, seed=1, share=0.01).train) == 120
+    assert len(read_text(file, seed=1, share=0.01).train) == 80
     file.write_text("one\ntwo\n", encoding="utf-8")
     with pytest.raises(InputError, match="has 2 different lines, which is too few"):
         read_text(file, seed=1)

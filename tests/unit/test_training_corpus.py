@@ -104,3 +104,34 @@ def test_a_line_without_a_tab_is_named(tmp_path: Path) -> None:
     file.write_text("Go.\tVa !\nHi. Salut !\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"fra\.txt, line 2: has 1 columns"):
         list(open_corpus(recipe("tsv", file)).parts["train"])
+
+
+def test_several_folders_are_one_corpus_a_pair_of_each_in_turn(tmp_path: Path) -> None:
+    write(tmp_path / "everyday", train_en="a\nb\nc\n", train_fr="A\nB\nC\n", dev_en="d\ne\n", dev_fr="D\nE\n")
+    write(tmp_path / "help", train_en="x\n", train_fr="X\n", dev_en="y\n", dev_fr="Y\n", test_en="z\n", test_fr="Z\n")
+    corpus = open_corpus(recipe("moses", tmp_path / "everyday", further_paths=[tmp_path / "help"]))
+    assert corpus.name == "everyday + help"
+    assert {name: list(part) for name, part in corpus.parts.items()} == {
+        "train": [("a", "A"), ("x", "X"), ("b", "B"), ("c", "C")],
+        "dev": [("d", "D"), ("y", "Y"), ("e", "E")],
+        "test": [("z", "Z")],
+    }
+    assert list(corpus.parts["dev"]) == list(corpus.parts["dev"])
+    assert set(corpus.checksums()) == {
+        *(f"everyday/{part}.{code}" for part in ("train", "dev") for code in ("en", "fr")),
+        *(f"help/{part}.{code}" for part in ("train", "dev", "test") for code in ("en", "fr")),
+    }
+
+
+def test_a_further_folder_that_is_missing_or_of_another_kind_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "everyday", train_en="a\n", train_fr="A\n")
+    with pytest.raises(InputError, match="nowhere: there is no such corpus folder"):
+        open_corpus(recipe("moses", tmp_path / "everyday", further_paths=[tmp_path / "nowhere"]))
+    with pytest.raises(ValueError, match='further_paths are folders of kind = "moses", and not of "tsv"'):
+        recipe("tsv", tmp_path / "fra.txt", further_paths=[tmp_path / "everyday"])
+
+
+def test_a_folder_is_read_in_either_direction(tmp_path: Path) -> None:
+    write(tmp_path, train_en="a\n", train_fr="A\n")
+    back = recipe("moses", tmp_path, source_language="fr", target_language="en")
+    assert list(open_corpus(back).parts["train"]) == [("A", "a")]

@@ -147,3 +147,20 @@ def test_recipes_cannot_be_changed(recipe_file: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         recipe.name = "other"  # type: ignore[misc]
     assert Recipe.model_validate(recipe.model_dump()) == recipe
+
+
+def test_the_recipes_of_tatoeba_differ_in_what_they_say_they_do() -> None:
+    forth, back, student, both = (
+        load_recipe(name)
+        for name in ("tatoeba-en-fr", "tatoeba-fr-en", "tatoeba-en-fr-student", "tatoeba-libreoffice-help-en-fr")
+    )
+    assert (back.corpus.source_language, back.corpus.target_language) == ("fr", "en")
+    assert back.corpus_path == forth.corpus_path
+    assert (back.subwords, back.model, back.optimisation) == (forth.subwords, forth.model, forth.optimisation)
+    # What `distill tatoeba-en-fr` writes if it is not told where.
+    assert str(student.corpus_path) == f"corpora/{forth.name}-distilled"
+    assert (student.model.num_layers, student.model.hidden_size) == (2, 256)
+    assert [both.corpus_path, *both.corpus.further_paths] == [
+        forth.corpus_path,
+        load_recipe("libreoffice-help-en-fr").corpus_path,
+    ]

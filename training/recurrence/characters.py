@@ -28,12 +28,12 @@ from translator.language_model_directory import LoadedLanguageModel, load_langua
 
 ORDERS = (1, 2, 3, 4, 5, 6)
 STATES = (8, 32)
-_TRAIN_TEXTS = 12_000
+_TRAIN_TEXTS = 8_000
 _HELD_OUT = 1_000
 _FEWEST = 20
-_ITERATIONS = 20
+_ITERATIONS = 15
 _HIDDEN = 128
-_EPOCHS = 6.0
+_EPOCHS = 5.0
 
 
 class CharacterModel(BaseModel):
