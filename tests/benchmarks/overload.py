@@ -61,7 +61,7 @@ class Overload:
     """By how much requests were sent late, because this process was busy. It counts as waiting."""
     generator_share: float
     recovery_seconds: float
-    """From the end of the load until a request of one sentence was taken in, with which all later ones were, too."""
+    """From the end of the load until a request of one sentence was answered, and from then on all of them."""
     drained_seconds: float
     """From the end of the load until all that was taken in was answered."""
 

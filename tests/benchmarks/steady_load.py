@@ -140,7 +140,7 @@ def print_soak(found: Soak, console: Console) -> None:
     for row in found.rows:
         failed = ", ".join(f"{count} × {status}" for status, count in row.failures.items())
         table.add_row(
-            f"{row.minutes:.1f}", f"{row.requests:,}", f"{row.per_second:.1f}", f"{row.p50:.0f}", f"{row.p99:.0f}",
+            f"{row.minutes:.2f}", f"{row.requests:,}", f"{row.per_second:.1f}", f"{row.p50:.0f}", f"{row.p99:.0f}",
             f"{row.resident_mebibytes:.1f}", failed or "0",
         )  # fmt: skip
     console.print(table)

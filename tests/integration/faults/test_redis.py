@@ -20,6 +20,7 @@ from tests.integration.service.test_decoder_process import until
 from tests.support import unused_port
 
 LIMIT = 8
+AT_ONCE = 4
 
 
 class Redis:
@@ -64,7 +65,7 @@ def counter() -> Iterator[Redis]:
 
 
 def ask(server: Server, times: int) -> list[int]:
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(lambda _: requests.post(server.url + "/translate", json=GOOD).status_code, range(times)))
 
 
@@ -79,8 +80,10 @@ def test_the_service_goes_on_without_redis(start_server: Callable[..., Server], 
         counter.kill()
     else:
         os.kill(counter.process.pid, signal.SIGSTOP)
-    # From here on it counts in its own memory, from nothing.
-    assert sorted(ask(server, LIMIT + 4)) == [200] * LIMIT + [429] * 4
+    # From here on it counts in its own memory, from nothing; those that wait for Redis just now are not counted.
+    statuses = ask(server, LIMIT + AT_ONCE + 4)
+    assert set(statuses) == {200, 429}
+    assert LIMIT <= statuses.count(200) <= LIMIT + AT_ONCE
     assert requests.get(server.url + "/ready").status_code == 200
     if how == "is killed":
         counter.start()
