@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,11 @@ def test_every_row_is_there_once_though_a_node_is_lost(
 
     def run(output: str, *options: str) -> None:
         subprocess.run(command(output, *options), cwd=tmp_path, env=ENVIRONMENT, check=True, timeout=PATIENCE)
+
+    refused = command("refused", "--ray", address, "--engine", "abacus")
+    done = subprocess.run(refused, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 2
+    assert re.search(r"^Error: on \S+: there is no engine abacus", done.stderr, flags=re.MULTILINE), done.stderr
 
     process = subprocess.Popen(command("there", "--ray", address), cwd=tmp_path, env=ENVIRONMENT)
     try:

@@ -146,6 +146,9 @@ def test_parquet_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     ):
         parquet.write_table(pyarrow.table(columns), file)
         assert said in complaint()
+    twice = pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 2, names=["text", "text"])
+    parquet.write_table(twice, file)
+    assert "has several columns 'text'" in complaint()
     spoilt = pyarrow.array([b"\xff\xfe"]).view(pyarrow.string())
     parquet.write_table(pyarrow.table({"text": spoilt}), file)
     assert "text that is not UTF-8" in complaint()

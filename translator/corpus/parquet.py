@@ -69,6 +69,8 @@ def _check_schema(schema: pyarrow.Schema, file: Path, columns: Columns) -> None:
         raise CorpusError(
             f"{file}: has no column '{columns.text}', only {', '.join(schema.names)}; name the text with --column"
         )
+    if schema.names.count(columns.text) > 1:
+        raise CorpusError(f"{file}: has several columns '{columns.text}'; write the file again with one of them")
     for option, name in (("--translation-column", columns.translation), ("--row-column", columns.row)):
         if name in schema.names:
             raise CorpusError(
