@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batching import Batcher, DrainingError, QueueFullError, TranslationFailedError
-from service.jobs import Amount, Client, ClientGoneError, TooMuchWorkError
+from service.batching import Batcher
+from service.jobs import (
+    Amount,
+    Client,
+    ClientGoneError,
+    DrainingError,
+    QueueFullError,
+    TooMuchWorkError,
+    TranslationFailedError,
+)
 from service.metrics import Metrics
 from tests.unit.service.capitals import PATIENCE, CapitalsTranslator, NearDecoder
 from translator.config import SearchOptions
