@@ -3,6 +3,7 @@ import { translateFiles } from "./files.js";
 import { History } from "./history.js";
 import { Meter } from "./meter.js";
 import { ServerError, inWords, translation } from "./stream.js";
+import { marked } from "./words.js";
 
 const DEBOUNCE_MILLISECONDS = 400;
 const LONGEST_RETRY_SECONDS = 10;
@@ -111,7 +112,7 @@ function showNothing() {
   shownFor = null;
   target.textContent = "";
   meter.show([]);
-  for (const id of ["copy", "others", "notes"]) {
+  for (const id of ["copy", "others", "notes", "shade-label"]) {
     show(id, false);
   }
 }
@@ -119,7 +120,7 @@ function showNothing() {
 function showScore(score) {
   return Object.assign(document.createElement("span"), {
     className: "score",
-    textContent: score.toFixed(2),
+    textContent: score.toFixed(2).replace("-", "−"),
     title: "Score: log-probability over a length penalty; the nearer to 0, the likelier",
   });
 }
@@ -139,7 +140,10 @@ function showAlternatives(answer) {
 function showAnswer(text, answer) {
   shownFor = JSON.stringify(request(text));
   showProblem("");
-  target.textContent = answer.translatedText;
+  const [nodes, unsure] = marked(answer.probabilities ?? [{ text: answer.translatedText, probability: null }]);
+  target.replaceChildren(...nodes);
+  element("unsure-count").textContent = `(${unsure})`;
+  show("shade-label", unsure > 0);
   show("copy", answer.translatedText.trim() !== "");
   showAlternatives(answer);
   // A warning is a code, a colon and a sentence.
@@ -183,9 +187,9 @@ function wait(seconds, signal) {
 
 /** Translate and show what comes; resolves when all of it is there. */
 async function follow(text, controller) {
-  const fields = { ...request(text), alternatives: alternativesWanted, scores: true };
+  const fields = { ...request(text), alternatives: alternativesWanted, scores: true, probabilities: true, stream: "tokens" };
   const options = { key: key(), signal: controller.signal };
-  let begun = ""; // the sentences that are done
+  let begun = null; // the sentences that are done
   const sentences = [];
   for await (const [name, data] of translation(endpoint, fields, options)) {
     if (controller !== underWay) {
@@ -195,13 +199,18 @@ async function follow(text, controller) {
       showAnswer(text, data);
       meter.show(sentences);
     } else {
-      if (begun === "" && sentences.length === 0) {
+      if (begun === null) {
         showProblem("");
         showNothing();
+        form.classList.add("coming");
+        begun = "";
       }
-      begun += data.separator + data.text + data.rest;
-      sentences.push(characters(text).slice(data.source.start, data.source.end).join(""));
-      target.textContent = begun;
+      target.textContent = begun + data.separator + data.text;
+      if (name === "sentence") {
+        begun = target.textContent + data.rest;
+        sentences.push(characters(text).slice(data.source.start, data.source.end).join(""));
+        target.textContent = begun;
+      }
     }
   }
 }
@@ -222,6 +231,7 @@ async function attempt(text, controller) {
 
 function busy(is) {
   form.classList.toggle("busy", is);
+  form.classList.remove("coming");
   target.setAttribute("aria-busy", String(is));
 }
 
@@ -354,6 +364,7 @@ translateFiles(
   () => ({ source: from.value, target: into.value, key: key() }),
 );
 
+element("shade").addEventListener("change", (event) => target.classList.toggle("unmarked", !event.currentTarget.checked));
 element("copy").addEventListener("click", (event) => copy(target.textContent, event.currentTarget));
 element("copy-curl").addEventListener("click", (event) => copy(element("curl").textContent, event.currentTarget));
 element("curl").dataset.text = document.querySelector(".example")?.textContent || "Hello.";

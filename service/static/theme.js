@@ -26,8 +26,8 @@
   addEventListener("DOMContentLoaded", () => {
     const button = document.getElementById("theme");
     const show = () => {
-      button.textContent = dark() ? "Light" : "Dark";
-      button.setAttribute("aria-label", dark() ? "Light colours" : "Dark colours");
+      button.title = dark() ? "Light colours" : "Dark colours";
+      button.setAttribute("aria-label", button.title);
     };
     button.hidden = false;
     button.addEventListener("click", () => {

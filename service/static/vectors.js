@@ -3,9 +3,11 @@ import { inWords, post } from "./stream.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const SIZE = 400;
-const MARGIN = 36;
+const MARGIN = 30;
 const DEBOUNCE_MILLISECONDS = 600;
-const LABEL_CHARACTERS = 26;
+const LABEL_CHARACTERS = 30;
+const LINE = 14; // from one label to the next
+const GAP = 14; // between a point and its label
 
 const element = (id) => document.getElementById(id);
 const form = element("vectors");
@@ -44,18 +46,34 @@ function shortened(text) {
   return characters.length > LABEL_CHARACTERS ? `${characters.slice(0, LABEL_CHARACTERS - 1).join("")}…` : text;
 }
 
-/** Labels stand beside their points, and make way for each other downwards. */
+/** Heights at least a line apart, in order, near those wanted, and within the picture. */
+function spread(wanted) {
+  const heights = [];
+  for (const height of wanted) {
+    heights.push(Math.max(height, (heights.at(-1) ?? -Infinity) + LINE));
+  }
+  let lowest = SIZE - 4;
+  for (let index = heights.length - 1; index >= 0; index -= 1) {
+    heights[index] = Math.min(heights[index], lowest);
+    lowest = heights[index] - LINE;
+  }
+  return heights;
+}
+
+/** Labels stand beside their points; one that had to make way for another has a line to its point. */
 function labels(points, texts) {
-  const taken = [];
-  return points.map(([x, y], index) => {
-    const left = x > SIZE / 2;
-    let height = y + 4;
-    while (taken.some(([side, other]) => side === left && Math.abs(other - height) < 12)) {
-      height += 12;
-    }
-    taken.push([left, height]);
-    const anchor = left ? "end" : "start";
-    return draw("text", { x: left ? x - 8 : x + 8, y: height, "text-anchor": anchor }, `${index + 1} ${shortened(texts[index])}`);
+  return [true, false].flatMap((right) => {
+    const own = points.map(([x, y], index) => ({ x, y, index })).filter(({ x }) => x > SIZE / 2 === right);
+    own.sort((one, other) => one.y - other.y);
+    const heights = spread(own.map(({ y }) => y + 4));
+    return own.flatMap(({ x, y, index }, position) => {
+      const height = heights[position];
+      const side = right ? x - GAP : x + GAP;
+      const anchor = right ? "end" : "start";
+      const label = draw("text", { x: side, y: height, "text-anchor": anchor }, `${index + 1} ${shortened(texts[index])}`);
+      const moved = Math.abs(height - 4 - y) > LINE / 2;
+      return moved ? [draw("line", { x1: x, y1: y, x2: side, y2: height - 4, class: "leader" }), label] : [label];
+    });
   });
 }
 
