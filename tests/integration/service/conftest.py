@@ -147,8 +147,8 @@ def two_models(tiny_model_directory: Path, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("two")
     loaded = load_model(tiny_model_directory)
     vocabularies = {"source_vocabulary": loaded.source_vocabulary, "target_vocabulary": loaded.target_vocabulary}
-    lengths = [LengthScore(minimum=0, maximum=5, sentences=90, bleu=40.0)]
-    lengths += [LengthScore(minimum=6, maximum=10, sentences=10, bleu=20.0)]
+    lengths = [LengthScore(minimum=0, maximum=3, sentences=90, bleu=40.0)]
+    lengths += [LengthScore(minimum=4, maximum=5, sentences=10, bleu=20.0)]
     card = loaded.card.model_copy(update={"bleu_by_length": lengths})
     save_model(folder / "en-fr", model=loaded.model, card=card, **vocabularies)
     card = loaded.card.model_copy(
