@@ -72,6 +72,20 @@ class VectorsAnswer(_Answer):
     )
 
 
+class TrainingPair(_Answer):
+    """A pair of sentences that the model was trained on."""
+
+    source: str
+    target: str
+    similarity: float = Field(ge=-1, le=1, description="Cosine of the angle between the vectors h(x) of the sources.")
+
+
+class SimilarAnswer(_Answer):
+    """The training pairs that are most like a text, the likest first."""
+
+    pairs: list[TrainingPair]
+
+
 class SentenceEvent(_Answer):
     """An event of a stream: the next sentence of the texts, or the next document where they are HTML.
 

@@ -87,6 +87,11 @@ OPERATIONS = (
         answers.VectorsAnswer, request=schemas.VectorsRequest, problems=(*_WORK, 403), tag="Model",
     ),
     Operation(
+        "/similar", "post", "similar", "The training pairs that are most like a text.", answers.SimilarAnswer,
+        request=schemas.SimilarRequest, problems=(*_WORK, 403, 404), tag="Model",
+        description="Where the model's directory has an index of them; python -m training index makes one.",
+    ),
+    Operation(
         "/v2/translate", "post", "translateAsDeepL", "Translate texts.", answers.DeepLAnswer, tag="DeepL",
         request=schemas.DeepLRequest, problems=(*_WORK, 403),
     ),

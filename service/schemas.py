@@ -139,6 +139,28 @@ class VectorsRequest(_Request):
         check_amount(self.q, settings)
 
 
+class SimilarRequest(_Request):
+    """`POST /similar`."""
+
+    repeatable = frozenset()
+
+    q: StrictStr = Field(description="Text, which is read as one sentence.")
+    source: LanguageCode | None = Field(default=None, description="Language code; None takes the page's.")
+    target: LanguageCode | None = Field(
+        default=None, description="The language that the model translates into; None takes the page's."
+    )
+    count: int = Field(default=3, ge=1, le=20, description="How many pairs.")
+
+    @field_validator("source", "target")
+    @classmethod
+    def _without_region(cls, code: str | None) -> str | None:
+        return None if code is None else without_region(code)
+
+    def check_limits(self, settings: Settings) -> None:
+        """Raises `Problem` (400) where the text is empty or too long."""
+        check_amount(self.q, settings)
+
+
 class FileRequest(_PairRequest):
     """`POST /translate_file`, beside the file itself."""
 

@@ -18,6 +18,7 @@ _ELSEWHERE = {
     "attention-map": "training.attention_map",
     "average": "training.average",
     "evaluate": "training.evaluation",
+    "index": "training.pair_index",
     "learning-rate": "training.learning_rate_range",
     "rescore": "training.rescoring",
     "train-language-model": "training.language_model",

@@ -55,6 +55,7 @@ def get_page() -> Response:
         target_name=language_name(card.target_language),
         languages=named(shared.languages),
         file_kinds=list(KINDS),
+        similar=any(model.offer.pairs is not None for model in shared.models.current.models.values()),
         key_needed=shared.keys.needed,
         settings=shared.settings,
         address=request.host_url.rstrip("/"),

@@ -2,7 +2,7 @@
 import { translateFiles } from "./files.js";
 import { History } from "./history.js";
 import { Meter } from "./meter.js";
-import { ServerError, inWords, translation } from "./stream.js";
+import { ServerError, inWords, post, translation } from "./stream.js";
 import { marked } from "./words.js";
 
 const DEBOUNCE_MILLISECONDS = 400;
@@ -15,7 +15,7 @@ const source = element("source");
 const target = element("target");
 const from = element("source-language");
 const into = element("target-language");
-const { endpoint, fileEndpoint, cardSource, cardTarget } = form.dataset;
+const { endpoint, fileEndpoint, similarEndpoint, cardSource, cardTarget } = form.dataset;
 const languages = JSON.parse(form.dataset.languages);
 const limit = Number(form.dataset.limit);
 const alternativesWanted = Number(form.dataset.alternatives);
@@ -112,7 +112,7 @@ function showNothing() {
   shownFor = null;
   target.textContent = "";
   meter.show([]);
-  for (const id of ["copy", "others", "notes", "shade-label"]) {
+  for (const id of ["copy", "others", "notes", "seen", "shade-label"]) {
     show(id, false);
   }
 }
@@ -158,6 +158,34 @@ function showAnswer(text, answer) {
   settling = setTimeout(() => history.add(entry), SETTLED_MILLISECONDS);
 }
 
+/** The training pairs that are most like the text, if the model has them at hand. */
+async function showSimilar(text, controller) {
+  if (!similarEndpoint || from.value === "auto") {
+    return;
+  }
+  try {
+    const response = await post(similarEndpoint, request(text), { key: key(), signal: controller.signal });
+    const { pairs } = await response.json();
+    if (shownFor !== JSON.stringify(request(text))) {
+      return;
+    }
+    element("similar").replaceChildren(
+      ...pairs.map((pair) => {
+        const lines = [[pair.source, from.value], [pair.target, into.value]].map(([line, lang]) =>
+          Object.assign(document.createElement("span"), { textContent: line, lang, dir: "auto" }));
+        const similarity = Object.assign(document.createElement("span"), {
+          className: "score",
+          textContent: `${Math.round(100 * pair.similarity)} % alike`,
+        });
+        return item(...lines, similarity);
+      }),
+    );
+    show("seen", pairs.length > 0);
+  } catch {
+    // it is good to know, and no more
+  }
+}
+
 /** Unicode characters, which is what the server counts, not UTF-16 units. */
 function characters(text) {
   return [...text];
@@ -198,6 +226,7 @@ async function follow(text, controller) {
     if (name === "done") {
       showAnswer(text, data);
       meter.show(sentences);
+      showSimilar(text, controller);
     } else {
       if (begun === null) {
         showProblem("");

@@ -172,11 +172,11 @@ def two_way_server(two_models: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def start_server(tiny_model_directory: Path) -> Iterator[Callable[..., Server]]:
-    """`start_server(**environment)` is a server of the tiny model."""
+    """`start_server(**environment)` is a server of the tiny model, if `arguments` name no other."""
     servers: list[Server] = []
 
-    def start(**environment: Any) -> Server:
-        servers.append(Server(["--model", str(tiny_model_directory)], environment))
+    def start(*, arguments: list[str] | None = None, **environment: Any) -> Server:
+        servers.append(Server(arguments or ["--model", str(tiny_model_directory)], environment))
         return servers[-1]
 
     yield start

@@ -83,6 +83,7 @@ def test_deepl_and_detection_are_as_it_says(client: FlaskClient, spec: Any) -> N
         ("/suggest", {}),
         ("/vectors", {"q": ["Where", "is", "it"], "vectors": True}),
         ("/vectors", {"q": "Where", "target": "xx"}),
+        ("/similar", {"q": "Where"}),
     ):
         response = client.post(path, json=body)
         described = spec["paths"][path]["post"]["responses"][str(response.status_code)]["content"]

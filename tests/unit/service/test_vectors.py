@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from service.projection import principal_components
 from tests.unit.service.capitals import NearDecoder
+from translator.pair_index import PairIndex
 
 SENTENCES = ["salt", "salt", "pepper", "", "salt and pepper"]
 
@@ -47,6 +48,31 @@ def test_bad_requests_are_told_in_words(make_client: Any, fields: dict[str, Any]
     response = make_client(characters_per_text=77, texts_per_request=5).post("/vectors", json=fields)
     assert response.status_code == 400
     assert words in response.json["error"]
+
+
+def test_what_is_like_a_text_is_found(make_client: Any) -> None:
+    words = ["salt", "pepper", "a late train", "the train was late"]
+    index = PairIndex.of(
+        [(word, word.upper()) for word in words], np.stack([NearDecoder.vector(word) for word in words])
+    )
+    client = make_client(pairs=index)
+    found = client.post("/similar", json={"q": "late was the train", "count": 2}).json["pairs"]
+    assert [(pair["source"], pair["target"]) for pair in found] == [
+        ("the train was late", "THE TRAIN WAS LATE"),
+        ("a late train", "A LATE TRAIN"),
+    ]
+    assert found[0]["similarity"] == pytest.approx(1, abs=1e-5)
+    assert len(client.post("/similar", json={"q": "salt"}).json["pairs"]) == 3
+    for fields in ({"q": ""}, {"q": ["salt"]}, {"q": "salt", "count": 0}, {"q": "salt", "target": "xx"}):
+        assert client.post("/similar", json=fields).status_code == 400
+    assert 'data-similar-endpoint="/similar"' in client.get("/").text
+
+
+def test_without_an_index_there_is_nothing_similar(client: FlaskClient) -> None:
+    response = client.post("/similar", json={"q": "salt"})
+    assert response.status_code == 404
+    assert "python -m training index" in response.json["error"]
+    assert 'data-similar-endpoint=""' in client.get("/").text
 
 
 def test_regions_and_forms_are_understood(client: FlaskClient) -> None:
