@@ -115,20 +115,25 @@ class DetectRequest(_Request):
         check_texts([self.q], settings)
 
 
-class VectorsRequest(_Request):
-    """`POST /vectors`."""
+class _ModelRequest(_Request):
+    """What a single model is asked for."""
 
-    q: StrictStr | list[StrictStr] = Field(description="Text or texts, each of which is read as one sentence.")
     source: LanguageCode | None = Field(default=None, description="Language code; None takes the page's.")
     target: LanguageCode | None = Field(
         default=None, description="The language that the model translates into; None takes the page's."
     )
-    vectors: bool = Field(default=False, description="Whether to add the vectors themselves.")
 
     @field_validator("source", "target")
     @classmethod
     def _without_region(cls, code: str | None) -> str | None:
         return None if code is None else without_region(code)
+
+
+class VectorsRequest(_ModelRequest):
+    """`POST /vectors`."""
+
+    q: StrictStr | list[StrictStr] = Field(description="Text or texts, each of which is read as one sentence.")
+    vectors: bool = Field(default=False, description="Whether to add the vectors themselves.")
 
     @property
     def texts(self) -> list[str]:
@@ -139,22 +144,13 @@ class VectorsRequest(_Request):
         check_amount(self.q, settings)
 
 
-class SimilarRequest(_Request):
+class SimilarRequest(_ModelRequest):
     """`POST /similar`."""
 
     repeatable = frozenset()
 
     q: StrictStr = Field(description="Text, which is read as one sentence.")
-    source: LanguageCode | None = Field(default=None, description="Language code; None takes the page's.")
-    target: LanguageCode | None = Field(
-        default=None, description="The language that the model translates into; None takes the page's."
-    )
     count: int = Field(default=3, ge=1, le=20, description="How many pairs.")
-
-    @field_validator("source", "target")
-    @classmethod
-    def _without_region(cls, code: str | None) -> str | None:
-        return None if code is None else without_region(code)
 
     def check_limits(self, settings: Settings) -> None:
         """Raises `Problem` (400) where the text is empty or too long."""

@@ -148,7 +148,7 @@ class Texts:
     def reading(self, text: str) -> Draft:
         """Prepare a text, as one sentence, for its vector h(x). Raises as `translate` does."""
         _check_text(text, 1)
-        query = Reading(tuple(self._source_vocabulary.encode(normalised(text.strip()))), _DEFAULT_OPTIONS)
+        query = Reading(tuple(self._source_vocabulary.encode(normalised(text.strip()))), SearchOptions(beam_size=1))
         return Draft(Segments(text, ((0, len(text)),)), {}, 1, (text,), (query,), (0,))
 
     def beginning(self, tokens: Sequence[int]) -> str:

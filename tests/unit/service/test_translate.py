@@ -187,14 +187,14 @@ def test_a_stream_says_what_the_answer_says(client: FlaskClient, fields: dict[st
 def test_a_stream_of_tokens_says_beginnings_first(client: FlaskClient) -> None:
     text = "one\nthree of 5\ntwo"
     found = events(client, q=text, stream="tokens", beam_size=1)
-    assert [(name, one["separator"], one["text"]) for name, one in found[:-1]] == [
-        ("prefix", "", "ONE"),
-        ("sentence", "", "ONE"),
-        ("sentence", "\n", "THREE OF 5"),  # what is protected may yet be put right
-        ("prefix", "\n", "TWO"),
-        ("sentence", "\n", "TWO"),
-    ]
-    assert found[-1] == events(client, q=text, beam_size=1)[-1]
+    said = [(name, one["index"], one["separator"], one["text"]) for name, one in found[:-1]]
+    # A prefix that comes no sooner than its sentence is left out; what is protected may yet be put right, and has none.
+    assert set(said[:-1]) <= {
+        *(("prefix", 0, separator, text) for separator, text in (("", "ONE"), ("\n", "TWO"))),
+        *(("sentence", 0, separator, text) for separator, text in (("", "ONE"), ("\n", "THREE OF 5"))),
+    }
+    assert len(said) == len(set(said))
+    assert [event for event in found if event[0] != "prefix"] == events(client, q=text, beam_size=1)
     assert ask(client, q=text, stream="tokens") == {"translatedText": text.upper()}
     html = events(client, q="<p>one</p>", stream="tokens", format="html")
     assert [name for name, _ in html] == ["sentence", "done"]
