@@ -140,7 +140,7 @@ class Batcher:
                     (sentence,) = part.sentences
                     said = ""
                     while not self._await(job, [sentence]):
-                        if len(beginning := self._translator.beginning(job.prefixes[sentence])) > len(said):
+                        if len(beginning := self._translator.beginning(job.hear(sentence))) > len(said):
                             said = beginning
                             yield number, draft, said
                     yield number, draft, self._translator.finish(part, [job.found[sentence]])

@@ -104,6 +104,7 @@ class Job:
     found: dict[str, list[Hypothesis]] = field(default_factory=dict)
     vectors: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     prefixes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of the sentences that are being decoded
+    news: set[str] = field(default_factory=set)  # those of them whose prefix its thread has not heard yet
     awaited: set[str] = field(default_factory=set)  # the sentences without which its thread cannot go on
     decoded: threading.Event = field(default_factory=threading.Event)  # none of these is left, or there is news
     error: Exception | None = None
@@ -111,7 +112,7 @@ class Job:
     def await_(self, sentences: Iterable[str]) -> None:
         """Its thread is to wait until these are found, or until something is said of them."""
         self.awaited = set(sentences).difference(self.found)
-        if self.awaited and self.error is None:
+        if self.awaited and self.error is None and self.awaited.isdisjoint(self.news):
             self.decoded.clear()
         else:
             self.decoded.set()
@@ -128,8 +129,14 @@ class Job:
     def say(self, sentence: str, prefix: tuple[int, ...]) -> None:
         """So much is certain of a sentence that is being decoded."""
         self.prefixes[sentence] = prefix
+        self.news.add(sentence)
         if sentence in self.awaited:
             self.decoded.set()
+
+    def hear(self, sentence: str) -> tuple[int, ...]:
+        """What is certain of a sentence, and news no more. Needs no lock."""
+        self.news.discard(sentence)
+        return self.prefixes[sentence]
 
 
 def check_work(sentences: Sequence[Sentence], most: int) -> None:

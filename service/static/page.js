@@ -226,7 +226,9 @@ async function follow(text, controller) {
     if (name === "done") {
       showAnswer(text, data);
       meter.show(sentences);
-      showSimilar(text, controller);
+      if (sentences.length === 1) {
+        showSimilar(text, controller);
+      }
     } else {
       if (begun === null) {
         showProblem("");

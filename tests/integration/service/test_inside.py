@@ -30,15 +30,22 @@ def events(server: Any, **fields: Any) -> list[tuple[str, Any]]:
     return list(zip((line.removeprefix("event: ") for line in lines[::2]), data, strict=True))
 
 
-@pytest.mark.parametrize("beam_size", [1, 5])
-def test_every_prefix_is_how_its_sentence_begins(server: Any, beam_size: int) -> None:
+def test_every_prefix_is_how_its_sentence_begins(start_server: Callable[..., Any]) -> None:
+    server = start_server(arguments=["--model", "en-fr"])
     texts = [TEXT, TEXT + " I would like 2 cups of coffee, please."]
-    found = events(server, q=texts, stream="tokens", beam_size=beam_size)
+    for beam_size in (1, 5):
+        # On a busy machine a sentence may be there before anything is told of it.
+        tries = (events(server, q=texts, stream="tokens", beam_size=beam_size) for _ in range(50))
+        found = next(found for found in tries if any(name == "prefix" for name, _ in found))
+        check_prefixes(found)
+        plain = events(server, q=texts, beam_size=beam_size)
+        assert [event for event in found if event[0] != "prefix"] == plain
+
+
+def check_prefixes(found: list[tuple[str, Any]]) -> None:
     begun: list[Any] = []
-    prefixes = 0
     for name, event in found[:-1]:
         if name == "prefix":
-            prefixes += 1
             begun.append(event)
             continue
         assert name == "sentence"
@@ -49,9 +56,6 @@ def test_every_prefix_is_how_its_sentence_begins(server: Any, beam_size: int) ->
         assert lengths == sorted(set(lengths))
         begun = []
     assert begun == []
-    assert prefixes > 0 or beam_size > 1
-    plain = events(server, q=texts, beam_size=beam_size)
-    assert [event for event in found if event[0] != "prefix"] == plain
 
 
 def test_probabilities_multiply_to_the_translation(server: Any, tiny_model_directory: Path) -> None:
