@@ -31,19 +31,59 @@ class SentenceSpans(_Answer):
     score: float
 
 
+class Piece(_Answer):
+    """Some characters of a translation."""
+
+    text: str
+    probability: float | None = Field(
+        ge=0, le=1, description="By the model, given all before it; null for what the model did not write."
+    )
+
+
 class TranslateAnswer(_Answer):
     """One value each where `q` was a text; lists of them, in the order of the texts, where it was a list."""
 
     translatedText: str | list[str]  # LibreTranslate's names
     detectedLanguage: Guess | list[Guess] | None = Field(default=None, description="Only with source 'auto'.")
     alternatives: list[str] | list[list[str]] | None = Field(default=None, description="Only where asked for.")
+    alternativeScores: list[float] | list[list[float]] | None = Field(
+        default=None, description="Of the alternatives; with scores, alternatives and format=text only."
+    )
     scores: float | list[float] | None = Field(default=None, description="Only where asked for.")
     sentences: list[SentenceSpans] | list[list[SentenceSpans]] | None = Field(
         default=None, description="Only where asked for."
     )
+    probabilities: list[Piece] | list[list[Piece]] | None = Field(
+        default=None, description="The pieces of the translation, which joined are the whole. Only where asked for."
+    )
     warnings: list[str] | list[list[str]] | None = Field(
         default=None, description="A code, a colon and a sentence each; only where there is something to warn of."
     )
+
+
+class VectorsAnswer(_Answer):
+    """What the encoder makes of sentences, in the order of the texts."""
+
+    coordinates: list[tuple[float, float]] = Field(description="On the plane of the first two principal components.")
+    explained: tuple[float, float] = Field(description="Their shares of the variance, 0 to 1.")
+    vectors: list[list[float]] | None = Field(
+        default=None,
+        description="h(x): the hidden states of all layers, lowest first, then the cell states. Only where asked for.",
+    )
+
+
+class TrainingPair(_Answer):
+    """A pair of sentences that the model was trained on."""
+
+    source: str
+    target: str
+    similarity: float = Field(ge=-1, le=1, description="Cosine of the angle between the vectors h(x) of the sources.")
+
+
+class SimilarAnswer(_Answer):
+    """The training pairs that are most like a text, the likest first."""
+
+    pairs: list[TrainingPair]
 
 
 class SentenceEvent(_Answer):
@@ -59,6 +99,17 @@ class SentenceEvent(_Answer):
     source: Span
     score: float
     warnings: list[str]
+
+
+class PrefixEvent(_Answer):
+    """An event of a stream: what the next sentence's translation is certain to begin with. Each says all of it anew.
+
+    There is none for a sentence with something in it that is protected, nor by way of a third language.
+    """
+
+    index: int = Field(ge=0, description="Which of the texts it is of, from 0 on.")
+    separator: str = Field(description="What stands before the sentence, taken over from the source text.")
+    text: str = Field(description="The beginning of its translation.")
 
 
 class Language(_Answer):

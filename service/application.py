@@ -10,12 +10,18 @@ from flask_cors import CORS
 
 from service import authentication, limits, observation, state
 from service.admission import REFUSED, Admission
-from service.batching import DecoderEndedError, DrainingError, QueueFullError, TranslationFailedError
-from service.jobs import ClientGoneError, TooMuchWorkError
+from service.jobs import (
+    ClientGoneError,
+    DecoderEndedError,
+    DrainingError,
+    QueueFullError,
+    TooMuchWorkError,
+    TranslationFailedError,
+)
 from service.models import LoadError, Offer
 from service.problems import Problem, problem_response, register_problems, unavailable
 from service.proxies import TrustedProxies
-from service.routes import deepl, documentation, files, languages, operations, pages, translate
+from service.routes import deepl, documentation, files, languages, operations, pages, translate, vectors
 from service.settings import Settings
 from translator.ticket import DeadlineError
 
@@ -48,7 +54,7 @@ def create_app(settings: Settings, find: Callable[[], list[Offer]]) -> Flask:
         )
     if settings.rate_limit or settings.api_keys:  # a key may have a limit of its own
         limits.register(app, settings)
-    for module in (translate, deepl, files, languages, operations, pages, documentation):
+    for module in (translate, deepl, files, languages, operations, pages, vectors, documentation):
         app.register_blueprint(module.blueprint)
     register_problems(app)
     for exception, problem in (

@@ -13,12 +13,26 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import structlog
 
 from service.decoder import Decoder, TextTranslator
-from service.jobs import Amount, Client, ClientGoneError, Job, Sentence, TooMuchWorkError, check_work
+from service.jobs import (
+    Amount,
+    Client,
+    ClientGoneError,
+    DecoderEndedError,
+    DrainingError,
+    Job,
+    QueueFullError,
+    Sentence,
+    TooMuchWorkError,
+    TranslationFailedError,
+    check_work,
+)
 from service.metrics import PairMetrics
 from translator.config import SearchOptions
 from translator.texts import Draft
@@ -28,26 +42,6 @@ from translator.translation import Translation
 log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 0.5  # how often it is looked whether the client still waits
-
-
-class QueueFullError(Exception):
-    """More waits than is allowed."""
-
-
-class DrainingError(Exception):
-    """The service is shutting down and takes in nothing new."""
-
-
-class TranslationFailedError(Exception):
-    """The translator raised an error for a text of this request."""
-
-
-class DecoderEndedError(TranslationFailedError):
-    """The decoder ended while it had sentences of this request; that is not to say that it was their doing."""
-
-    def __init__(self, cause: Exception | None = None) -> None:
-        super().__init__()
-        self.__cause__ = cause
 
 
 class Batcher:
@@ -123,47 +117,55 @@ class Batcher:
 
         Raises:
             QueueFullError, DrainingError, TooMuchWorkError: nothing was taken in.
-            DeadlineError, ClientGoneError: time is up, or nobody waits. What is not yet decoded of this request is
-                dropped.
-            TranslationFailedError: the translator failed on one of these texts; its own error is the cause.
-            DecoderEndedError: the decoder failed.
+            DeadlineError, ClientGoneError: time is up, or nobody waits; what is not yet decoded is dropped.
+            TranslationFailedError, DecoderEndedError: it failed on one of these texts, or as a whole.
         """
         if not texts:
             return []
-        with self._taken_in(texts, options, seconds) as (job, drafts):
+        with self._taken_in(texts, seconds, lambda text: self._translator.draft(text, options)) as (job, drafts):
             self._await(job, [sentence for draft in drafts for sentence in draft.sentences])
-            found = job.found
-            return [self._translator.finish(draft, [found[text] for text in draft.sentences]) for draft in drafts]
+            return [self._translator.finish(draft, [job.found[one] for one in draft.sentences]) for draft in drafts]
 
     def stream(
         self, texts: Sequence[str], options: SearchOptions, *, seconds: float
-    ) -> Iterator[tuple[int, Draft, Translation]]:
+    ) -> Iterator[tuple[int, Draft, Translation | str]]:
         """Every sentence of the texts, in order, as soon as it is translated: which text it is of, its text's draft and
-        its translation. Raises as `translate` does.
+        its translation; with `options.prefixes` also a `str`, whenever it has become longer, of what the next sentence
+        is certain to begin with. Raises as `translate` does.
         """
         if not texts:
             return
-        with self._taken_in(texts, options, seconds) as (job, drafts):
+        with self._taken_in(texts, seconds, lambda text: self._translator.draft(text, options)) as (job, drafts):
             for number, draft in enumerate(drafts):
                 for part in draft.parts():
-                    self._await(job, part.sentences)
-                    yield number, draft, self._translator.finish(part, [job.found[part.sentences[0]]])
+                    (sentence,) = part.sentences
+                    said = ""
+                    while not self._await(job, [sentence]):
+                        if len(beginning := self._translator.beginning(job.hear(sentence))) > len(said):
+                            said = beginning
+                            yield number, draft, said
+                    yield number, draft, self._translator.finish(part, [job.found[sentence]])
+
+    def vectors(self, texts: Sequence[str], *, seconds: float) -> npt.NDArray[np.float32]:
+        """h(x) of each text, which is read as one sentence: float32 [texts, numbers]. Raises as `translate` does."""
+        with self._taken_in(texts, seconds, self._translator.reading) as (job, _):
+            self._await(job, texts)
+            return np.stack([job.vectors[text] for text in texts])
 
     @contextlib.contextmanager
     def _taken_in(
-        self, texts: Sequence[str], options: SearchOptions, seconds: float
+        self, texts: Sequence[str], seconds: float, drafted: Callable[[str], Draft]
     ) -> Iterator[tuple[Job, list[Draft]]]:
         characters = sum(map(len, texts))
         job = Job(time.monotonic() + seconds, Amount(len(texts), characters))
         self._take_in(job)
         try:
-            drafts = [self._translator.draft(text, options) for text in texts]
+            drafts = [drafted(text) for text in texts]
             self._queue(job, texts, drafts)
             yield job, drafts
         except (DeadlineError, ClientGoneError, QueueFullError, TooMuchWorkError):
             raise
-        except Exception as error:
-            # The message may quote the user's text.
+        except Exception as error:  # whose message may quote the user's text
             ended = isinstance(error, DecoderEndedError)
             cause = error.__cause__ or error if ended or isinstance(error, DecodingError) else error
             kind = getattr(cause, "exception_type", type(cause).__name__)
@@ -176,13 +178,10 @@ class Batcher:
             if self._stopping:
                 self._decoder.wake()
 
-    def _await(self, job: Job, sentences: Sequence[str]) -> None:
+    def _await(self, job: Job, sentences: Sequence[str]) -> bool:
+        """Whether all of them are found; else more has become certain of one of them."""
         with self._lock:
-            job.awaited = set(sentences).difference(job.found)
-            if job.awaited and job.error is None:
-                job.decoded.clear()
-            else:
-                job.decoded.set()
+            job.await_(sentences)
         while not job.decoded.wait(min(_LOOK_SECONDS, max(0.0, job.deadline - time.monotonic()))):
             if time.monotonic() >= job.deadline:
                 raise DeadlineError
@@ -190,6 +189,7 @@ class Batcher:
                 raise ClientGoneError
         if job.error is not None and job.awaited:
             raise job.error
+        return not job.awaited
 
     def drain(self) -> None:
         """Take in no new requests; those that were taken in are finished, in as many calls as they need."""
@@ -256,7 +256,7 @@ class Batcher:
         try:
             if not self._feed():
                 return False
-            self._deliver(self._decoder.step())
+            self._deliver(self._decoder.step(), self._decoder.grown())
             self._metrics.count_work(self._decoder.work)
         except Exception as error:
             log.error("decoder failed", exception_type=type(error).__name__)
@@ -283,10 +283,14 @@ class Batcher:
                 self._release(job, sentence.amount)
         return True
 
-    def _deliver(self, tickets: Sequence[Ticket]) -> None:
-        """Give the requests what was found for them."""
+    def _deliver(self, tickets: Sequence[Ticket], grown: Sequence[Ticket]) -> None:
+        """Give the requests what was found for them, and what has become certain of the rest."""
         self._metrics.count_sentences(tickets)
         with self._lock:
+            for ticket in grown:
+                if ticket in self._owners:
+                    job, sentence = self._owners[ticket]
+                    job.say(sentence, ticket.prefix)
             for ticket in tickets:
                 if ticket not in self._owners:  # its request ended during this step
                     continue
@@ -294,10 +298,7 @@ class Batcher:
                 if ticket.error is not None:
                     self._fail(job, ticket.error)
                 else:
-                    job.found[sentence] = ticket.result()
-                    job.awaited.discard(sentence)
-                    if not job.awaited:
-                        job.decoded.set()
+                    job.give(sentence, ticket)
 
     def _begin_anew(self, error: Exception) -> bool:
         """After an error that is nobody's: the requests that had sentences in the decoder fail, the others wait for it

@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.batching import Batcher, QueueFullError, TranslationFailedError
+from service.batching import Batcher
+from service.jobs import QueueFullError, TranslationFailedError
 from translator.card import Card
 from translator.config import SearchOptions
 from translator.ticket import DeadlineError

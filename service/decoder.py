@@ -37,6 +37,14 @@ class TextTranslator(Protocol):
         """Prepare a text for the decoder."""
         ...
 
+    def reading(self, text: str, /) -> Draft:
+        """Prepare a text, as one sentence, for its vector."""
+        ...
+
+    def beginning(self, tokens: Sequence[int], /) -> str:
+        """What a translation says that begins with these tokens, as far as it is certain."""
+        ...
+
     def finish(self, draft: Draft, found: Sequence[Sequence[Hypothesis]], /) -> Translation:
         """The translation, from the hypotheses of each of `draft.queries`."""
         ...
@@ -79,6 +87,10 @@ class Decoder(Protocol):
         """Wait until something is done, or for `wake`; returns the tickets that are done. After an error that it
         raises, the decoder is to be restarted.
         """
+        ...
+
+    def grown(self) -> list[Ticket]:
+        """The tickets whose `prefix` has become longer in the last step."""
         ...
 
     def wake(self) -> None:

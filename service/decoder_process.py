@@ -8,10 +8,11 @@ from one of them, all wait until it is there again; lanes wait for nobody.
 On each channel, the first message is `(engine, refusal, identity)`: how steps are computed, or why that cannot be, and
 of which model (see `service.decoder.card_identity`). From then on the worker sends
 `(submitted, cancelled)`: `(number, query, deadline)` of new sentences and numbers of those that are no longer wanted.
-The answer after a step, if any sentence is done or the batch is empty, is `(done, steps, row_steps, rows)`: a list of
-`(number, hypotheses, error)`, with hypotheses as plain tuples, which pickle a good deal faster than dataclasses, or
-None and the name of the error's type; and what was done since the last answer (see `service.decoder.Work`). The process
-ends when the worker closes the channel or dies.
+The answer after a step, if there is something to say or the batch is empty, is
+`(done, grown, steps, row_steps, rows)`: a list of `(number, hypotheses, error)`, with hypotheses as plain tuples, which
+pickle a good deal faster than dataclasses, the bytes of a vector where the query is a `Reading`, or None and the name
+of the error's type; `(number, prefix)` of sentences whose `Ticket.prefix` has become longer; and what was done since
+the last answer (see `service.decoder.Work`). The process ends when the worker closes the channel or dies.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ import signal
 import socket
 import sys
 import threading
+from collections import deque
 from typing import Any
 
 from service.channel import Channel
 from service.decoder import card_identity
+from service.reading import SentenceReader
 
 _NICENESS = 10
+_READ_AT_ONCE = 16  # sentences, between two steps of those that are translated
 
 
 def main(model: str, engine: str, threads: str, rows: str, *descriptors: str) -> None:
@@ -53,44 +57,50 @@ def main(model: str, engine: str, threads: str, rows: str, *descriptors: str) ->
             channels[0].send((None, str(error), None))
         return
     identity = card_identity(translator.card)
+    reader = SentenceReader(model, identity)
     del translator  # packed weights need no others beside them
     gc.freeze()  # what has been loaded stays
     lanes = [
-        threading.Thread(target=_lane, args=(*pair, identity, int(threads), int(rows)))
+        threading.Thread(target=_lane, args=(*pair, identity, reader, int(threads), int(rows)))
         for pair in zip(channels, engines, strict=True)
     ]
     for lane in lanes:
         lane.start()
 
 
-def _lane(channel: Channel, engine: Any, identity: str, threads: int, rows: int) -> None:
+def _lane(channel: Channel, engine: Any, identity: str, reader: SentenceReader, threads: int, rows: int) -> None:
     import torch
 
     torch.set_num_threads(threads)  # PyTorch's number is one of the calling thread
     try:
         channel.send((engine.describe(), None, identity))
-        serve(channel, engine, rows)
+        serve(channel, engine, rows, reader)
     except EOFError:
         pass
     except Exception:  # a process that has lost a lane is to be started again
         os._exit(1)
 
 
-def serve(channel: Channel, engine: Any, rows: int) -> None:
+def serve(channel: Channel, engine: Any, rows: int, reader: SentenceReader) -> None:
     """Decode what the worker sends, until it closes the channel; then raise `EOFError`."""
     from translator.decoder import ContinuousDecoder
+    from translator.search import Reading
     from translator.ticket import Ticket
 
     decoder = ContinuousDecoder(engine, max_rows=rows)
     numbers: dict[Ticket, int] = {}
     tickets: dict[int, Ticket] = {}
+    readings: deque[tuple[int, Reading]] = deque()
     steps = row_steps = 0  # that the worker knows of
     while True:
-        if decoder.idle:
+        if decoder.idle and not readings:
             channel.wait()
         channel.flush()
         for submitted, cancelled in channel.receive():
             for number, query, deadline in submitted:
+                if isinstance(query, Reading):
+                    readings.append((number, query))
+                    continue
                 ticket = decoder.submit(query, deadline=deadline)
                 numbers[ticket], tickets[number] = number, ticket
             for number in cancelled:
@@ -98,27 +108,42 @@ def serve(channel: Channel, engine: Any, rows: int) -> None:
                     ticket = tickets.pop(number)
                     del numbers[ticket]
                     decoder.cancel(ticket)
-        if decoder.idle:
+        if decoder.idle and not readings:
             continue
+        done = _read(reader, [readings.popleft() for _ in range(min(len(readings), _READ_AT_ONCE))])
+        grown = []
         try:
-            done = [(numbers.pop(ticket), *_outcome(ticket)) for ticket in decoder.step()]
+            for ticket in decoder.step():
+                number = numbers.pop(ticket)
+                del tickets[number]
+                done.append((number, *_outcome(ticket)))
+            grown = [(numbers[ticket], ticket.prefix) for ticket in decoder.grown() if ticket in numbers]
         except Exception as error:  # nobody's; the engine's own errors are those of sentences
-            done = [(number, None, type(error).__name__) for number in tickets]
+            done += [(number, None, type(error).__name__) for number in tickets]
             decoder = ContinuousDecoder(engine, max_rows=rows)
             steps = row_steps = 0
             numbers.clear()
-        for number, *_ in done:
-            del tickets[number]
-        if done or decoder.idle:
-            channel.send((done, decoder.steps - steps, decoder.row_steps - row_steps, decoder.rows))
+            tickets.clear()
+        if done or grown or decoder.idle:
+            channel.send((done, grown, decoder.steps - steps, decoder.row_steps - row_steps, decoder.rows))
             steps, row_steps = decoder.steps, decoder.row_steps
+
+
+def _read(reader: SentenceReader, readings: list[tuple[int, Any]]) -> list[tuple[int, Any, str | None]]:
+    try:
+        vectors = reader.read([query.source for _, query in readings]) if readings else []
+    except Exception as error:
+        return [(number, None, type(error).__name__) for number, _ in readings]
+    return [(number, vector, None) for (number, _), vector in zip(readings, vectors, strict=True)]
 
 
 def _outcome(ticket: Any) -> tuple[list[tuple[Any, ...]] | None, str | None]:
     if ticket.error is not None:
         # The message may quote the user's text.
         return None, type(ticket.error.__cause__ or ticket.error).__name__
-    return [(one.tokens, one.log_probability, one.score, one.finished) for one in ticket.hypotheses], None
+    return [
+        (one.tokens, one.log_probability, one.score, one.finished, one.log_probabilities) for one in ticket.hypotheses
+    ], None
 
 
 if __name__ == "__main__":

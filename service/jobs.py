@@ -8,8 +8,31 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from translator.search import Hypothesis, Query
 from translator.ticket import Ticket
+
+
+class QueueFullError(Exception):
+    """More waits than is allowed."""
+
+
+class DrainingError(Exception):
+    """The service is shutting down and takes in nothing new."""
+
+
+class TranslationFailedError(Exception):
+    """The translator raised an error for a text of this request."""
+
+
+class DecoderEndedError(TranslationFailedError):
+    """The decoder ended while it had sentences of this request; that is not to say that it was their doing."""
+
+    def __init__(self, cause: Exception | None = None) -> None:
+        super().__init__()
+        self.__cause__ = cause
 
 
 class TooMuchWorkError(Exception):
@@ -87,9 +110,41 @@ class Job:
     waiting: deque[Sentence] = field(default_factory=deque)  # distinct, and not yet handed to the decoder
     tickets: set[Ticket] = field(default_factory=set)  # in the decoder
     found: dict[str, list[Hypothesis]] = field(default_factory=dict)
+    vectors: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    prefixes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of the sentences that are being decoded
+    news: set[str] = field(default_factory=set)  # those of them whose prefix its thread has not heard yet
     awaited: set[str] = field(default_factory=set)  # the sentences without which its thread cannot go on
-    decoded: threading.Event = field(default_factory=threading.Event)  # there is none of these left, or an error
+    decoded: threading.Event = field(default_factory=threading.Event)  # none of these is left, or there is news
     error: Exception | None = None
+
+    def await_(self, sentences: Iterable[str]) -> None:
+        """Its thread is to wait until these are found, or until something is said of them."""
+        self.awaited = set(sentences).difference(self.found)
+        if self.awaited and self.error is None and self.awaited.isdisjoint(self.news):
+            self.decoded.clear()
+        else:
+            self.decoded.set()
+
+    def give(self, sentence: str, ticket: Ticket) -> None:
+        """This was found for a sentence."""
+        self.found[sentence] = ticket.result()
+        if ticket.vector is not None:
+            self.vectors[sentence] = ticket.vector
+        self.awaited.discard(sentence)
+        if not self.awaited:
+            self.decoded.set()
+
+    def say(self, sentence: str, prefix: tuple[int, ...]) -> None:
+        """So much is certain of a sentence that is being decoded."""
+        self.prefixes[sentence] = prefix
+        self.news.add(sentence)
+        if sentence in self.awaited:
+            self.decoded.set()
+
+    def hear(self, sentence: str) -> tuple[int, ...]:
+        """What is certain of a sentence, and news no more. Needs no lock."""
+        self.news.discard(sentence)
+        return self.prefixes[sentence]
 
 
 def check_work(sentences: Sequence[Sentence], most: int) -> None:

@@ -11,6 +11,7 @@ from service.models import Offer
 from service.remote_decoder import DecoderDiedError, RemoteDecoder
 from service.settings import Settings
 from translator.ensemble import SEPARATOR, model_paths
+from translator.pair_index import PairIndex
 from translator.texts import Texts
 
 
@@ -35,7 +36,9 @@ def find_offers(settings: Settings) -> list[Offer]:
 def _offer(name: str, settings: Settings) -> Offer:
     texts = Texts.read(name)
     canaries = {source: target for path in model_paths(name) for source, target in read_canaries(path).items()}
-    return Offer(name, texts, partial(_start, name, card_identity(texts.card), settings), canaries)
+    paths = model_paths(name)
+    pairs = PairIndex.read(paths[0]) if len(paths) == 1 else None
+    return Offer(name, texts, partial(_start, name, card_identity(texts.card), settings), canaries, pairs)
 
 
 def _start(name: str, identity: str, settings: Settings) -> RemoteDecoder:

@@ -155,7 +155,7 @@ class PairMetrics:
         if found:
             self.sentences.inc(len(found))
             self.source_tokens.inc(sum(len(ticket.query.source) for ticket in found))
-            self.target_tokens.inc(sum(len(ticket.result()[0].tokens) for ticket in found))
+            self.target_tokens.inc(sum(len(best.tokens) for ticket in found for best in ticket.result()[:1]))
 
 
 def forget_process(pid: int) -> None:

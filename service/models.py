@@ -22,6 +22,7 @@ from service.languages import Languages
 from service.metrics import Metrics
 from service.processes import resident_bytes
 from service.settings import Settings
+from translator.pair_index import PairIndex
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ class Offer:
     translator: TextTranslator
     start: Callable[[], Decoder]
     canaries: dict[str, str] = field(default_factory=dict)
+    pairs: PairIndex | None = None  # training pairs, where the model has them at hand
 
     @property
     def pair(self) -> Pair:

@@ -47,7 +47,7 @@ class Operation:
     request: type[BaseModel] | None = None
     encodings: tuple[str, ...] = (JSON, *_FORMS)
     query: dict[str, dict[str, Any]] = field(default_factory=dict)  # parameters, by name
-    events: type[BaseModel] | None = None
+    events: tuple[type[BaseModel], ...] = ()  # their data
     problems: tuple[int, ...] = ()
     description: str = ""
 
@@ -55,10 +55,11 @@ class Operation:
 OPERATIONS = (
     Operation(
         "/translate", "post", "translate", "Translate a text, or several.", answers.TranslateAnswer,
-        request=schemas.TranslateRequest, events=answers.SentenceEvent, problems=(*_WORK, 403),
+        request=schemas.TranslateRequest, events=(answers.SentenceEvent, answers.PrefixEvent), problems=(*_WORK, 403),
         description="The fields may also stand in the query string, with an empty body. With `Accept: "
         "text/event-stream` there is an event `sentence` for each sentence as it is finished, and in the end an event "
-        "`done` with the whole answer, or an event `error` with a problem.",
+        "`done` with the whole answer, or an event `error` with a problem. With `stream=tokens`, events `prefix` "
+        "before a sentence say what its translation is certain to begin with.",
     ),
     Operation(
         "/detect", "post", "detect", "Find out which language a text is in; the likeliest first.", [answers.Guess],
@@ -80,6 +81,15 @@ OPERATIONS = (
     Operation(
         "/download_file/{name}", "get", "downloadFile", "A translated file, for 15 minutes.",
         "application/octet-stream", problems=(404,),
+    ),
+    Operation(
+        "/vectors", "post", "vectors", "What the encoder makes of sentences, and their places on a plane.",
+        answers.VectorsAnswer, request=schemas.VectorsRequest, problems=(*_WORK, 403), tag="Model",
+    ),
+    Operation(
+        "/similar", "post", "similar", "The training pairs that are most like a text.", answers.SimilarAnswer,
+        request=schemas.SimilarRequest, problems=(*_WORK, 403, 404), tag="Model",
+        description="Where the model's directory has an index of them; python -m training index makes one.",
     ),
     Operation(
         "/v2/translate", "post", "translateAsDeepL", "Translate texts.", answers.DeepLAnswer, tag="DeepL",
@@ -117,6 +127,9 @@ OPERATIONS = (
     Operation("/spec", "get", "spec", "This document.", JSON, tag="Documentation"),
     Operation("/docs", "get", "docs", "This document as a page.", "text/html", tag="Documentation"),
     Operation("/", "get", "page", "The page to translate on.", "text/html", tag="Documentation"),
+    Operation(
+        "/vectors", "get", "vectorsPage", "The page that shows sentence vectors.", "text/html", tag="Documentation",
+    ),
 )  # fmt: skip
 
 
@@ -156,7 +169,7 @@ def _models(operation: Operation) -> Iterable[type[BaseModel]]:
     answer = operation.answer if isinstance(operation.answer, list) else [operation.answer]
     return [
         model
-        for model in (*answer, operation.request, operation.events)
+        for model in (*answer, operation.request, *operation.events)
         if model is not None and not isinstance(model, str)
     ]
 
@@ -198,11 +211,12 @@ def _success(operation: Operation) -> dict[str, Any]:
         content = {JSON: {"schema": {"type": "array", "items": _reference(answer[0])}}}
     else:
         content = {JSON: {"schema": _reference(answer)}}
-    if operation.events is not None:
+    if operation.events:
+        names = " or a ".join(event.__name__ for event in operation.events)
         content["text/event-stream"] = {
             "schema": {
                 "type": "string",
-                "description": f"Events; the data of `sentence` is a {operation.events.__name__}.",
+                "description": f"Events; their data, as JSON, is a {names}, or what the event of that name says.",
             }
         }
     return {"description": HTTPStatus.OK.phrase, "content": content}

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+import numpy as np
 import structlog
 
 from service.channel import Channel
@@ -22,8 +23,9 @@ from translator.ticket import DeadlineError, DecodingError, Ticket
 
 log = structlog.get_logger(__name__)
 
-_Outcome = tuple[int, list[tuple[tuple[int, ...], float, float, bool]] | None, str]
-_Answer = tuple[list[_Outcome], int, int, int]
+_Found = list[tuple[tuple[int, ...], float, float, bool, tuple[float, ...]]]
+_Outcome = tuple[int, _Found | bytes | None, str]
+_Answer = tuple[list[_Outcome], list[tuple[int, tuple[int, ...]]], int, int, int]
 
 _LOADING_SECONDS = 300.0
 _ENDING_SECONDS = 5.0
@@ -71,6 +73,7 @@ class RemoteDecoder:
         self._tickets: dict[int, tuple[Ticket, int]] = {}  # and its lane
         self._numbers: dict[Ticket, int] = {}
         self._next_numbers = itertools.count()
+        self._grown: list[Ticket] = []
         self._submitted: list[list[tuple[int, Query, float]]] = [[] for _ in range(self._lanes)]
         self._cancelled: deque[tuple[Ticket, int, int]] = deque()  # with number and lane
         self._deaths: deque[float] = deque()
@@ -113,6 +116,10 @@ class RemoteDecoder:
             self._cancelled.append((ticket, number, found[1]))
             self.wake()
 
+    def grown(self) -> list[Ticket]:
+        grown, self._grown = self._grown, []
+        return grown
+
     def wake(self) -> None:
         if not self._woken:
             self._woken = True
@@ -151,7 +158,7 @@ class RemoteDecoder:
                 channel.send((submitted, cancelled[lane]))
 
     def _done(self, lane: int, answer: _Answer) -> list[Ticket]:
-        outcomes, steps, row_steps, self._live_rows[lane] = answer
+        outcomes, grown, steps, row_steps, self._live_rows[lane] = answer
         self._steps += steps
         self._row_steps += row_steps
         done = []
@@ -164,9 +171,16 @@ class RemoteDecoder:
             self._numbers.pop(ticket, None)
             if found is None:
                 ticket.error = DeadlineError() if error == DeadlineError.__name__ else RemoteDecodingError(error)
+            elif isinstance(found, bytes):
+                ticket.hypotheses, ticket.vector = [], np.frombuffer(found, dtype=np.float32)
             else:
                 ticket.hypotheses = [Hypothesis(*one) for one in found]
             done.append(ticket)
+        for number, prefix in grown:
+            if number in self._tickets:
+                ticket, _ = self._tickets[number]
+                ticket.prefix = prefix
+                self._grown.append(ticket)
         return done
 
     def restart(self) -> None:
@@ -240,6 +254,7 @@ class RemoteDecoder:
 
     def _forget(self) -> None:
         self._tickets.clear()
+        self._grown.clear()
         self._numbers.clear()
         self._cancelled.clear()
         self._submitted = [[] for _ in range(self._lanes)]

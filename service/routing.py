@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from service.batching import Batcher, DrainingError
+from service.batching import Batcher
+from service.jobs import DrainingError
 from service.languages import describe
 from service.models import Models, Pair
 from translator.config import SearchOptions
@@ -43,23 +44,24 @@ class Route:
 
     def stream(
         self, texts: Sequence[str], options: SearchOptions, *, seconds: float
-    ) -> Iterator[tuple[int, Draft, Translation]]:
-        """See `Batcher.stream`."""
+    ) -> Iterator[tuple[int, Draft, Translation | str]]:
+        """See `Batcher.stream`; by way of a third language nothing is certain before a sentence is translated."""
         deadline = time.monotonic() + seconds
         pieces = self._streamed(texts, self._options(0, options), seconds)
         if len(self._pairs) == 1:
             yield from pieces
             return
         for number, draft, part in pieces:
+            assert isinstance(part, Translation), "the first leg is not asked for prefixes"
             onward = self._onward(part.sentences, options, deadline)
             yield number, draft, assemble(part.sentences[0].source, onward)
 
     def _streamed(
         self, texts: Sequence[str], options: SearchOptions, seconds: float
-    ) -> Iterator[tuple[int, Draft, Translation]]:
+    ) -> Iterator[tuple[int, Draft, Translation | str]]:
         """The first leg's sentences. A model that takes in nothing any more says so before it gives the first."""
 
-        def begin(batcher: Batcher) -> Iterator[tuple[int, Draft, Translation]]:
+        def begin(batcher: Batcher) -> Iterator[tuple[int, Draft, Translation | str]]:
             pieces = batcher.stream(texts, options, seconds=seconds)
             first = next(pieces, None)
             return iter(()) if first is None else _after(first, pieces)
@@ -71,6 +73,7 @@ class Route:
     ) -> list[SentenceTranslation]:
         """The sentences' translations out of the language between, in the places of the sentences themselves."""
         found: list[Translation] = []
+        options = options.model_copy(update={"prefixes": False})
         most = self._models.texts_at_once
         for first in range(0, len(sentences), most):
             texts = [sentence.text for sentence in sentences[first : first + most]]
@@ -85,13 +88,16 @@ class Route:
                 alternatives=translation.alternatives,
                 warnings=tuple(dict.fromkeys((*self._warnings, *sentence.warnings, *translation.warnings))),
                 target_tokens=(),
+                pieces=tuple(piece for one in translation.sentences for piece in one.pieces),
             )
             for sentence, translation in zip(sentences, found, strict=True)
         ]
 
     def _options(self, leg: int, options: SearchOptions) -> SearchOptions:
-        """Alternatives come from the last leg alone."""
-        return options if leg == len(self._pairs) - 1 else options.model_copy(update={"alternatives": 0})
+        """Alternatives, and what else is said of a translation, come from the last leg alone."""
+        if leg == len(self._pairs) - 1:
+            return options
+        return options.model_copy(update={"alternatives": 0, "probabilities": False, "prefixes": False})
 
     def _on(self, leg: int, work: Callable[[Batcher], Answer]) -> Answer:
         """Have the model of this leg work; another one, where it has been exchanged a moment ago and ended since."""

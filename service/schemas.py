@@ -77,8 +77,13 @@ class TranslateRequest(_PairRequest):
         default=None, ge=0, le=5, allow_inf_nan=False, description="None takes the model's."
     )
     max_length: int | None = Field(default=None, ge=1, description="Target tokens a sentence may have.")
-    scores: bool = Field(default=False, description="Whether to add the scores of the translations.")
+    scores: bool = Field(default=False, description="Whether to add the scores of translations and alternatives.")
     sentences: bool = Field(default=False, description="Whether to add the spans of every sentence.")
+    probabilities: bool = Field(default=False, description="Whether to add how probable each piece of it was.")
+    stream: Literal["sentences", "tokens"] = Field(
+        default="sentences",
+        description="What a stream of events tells: tokens of a sentence, too, once they are certain.",
+    )
 
     @property
     def texts(self) -> list[str]:
@@ -86,17 +91,14 @@ class TranslateRequest(_PairRequest):
 
     def check_limits(self, settings: Settings) -> None:
         """Raises `Problem` (400) where the request is empty or asks for more than this server gives."""
-        if not self.texts or self.q == "":
-            raise bad_request("q is empty: send a text or a list of texts.")
-        if len(self.texts) > settings.texts_per_request:
-            raise bad_request(f"q has {len(self.texts):,} texts; at most {settings.texts_per_request:,} are allowed.")
-        check_texts(self.texts, settings)
+        check_amount(self.q, settings)
         for name in ("alternatives", "beam_size", "max_length"):
             value, limit = getattr(self, name), getattr(settings, name)
             if value is not None and value > limit:
                 raise bad_request(f"{name} may be at most {limit}.")
-        if self.sentences and self.format == "html":
-            raise bad_request("sentences is available with format=text only.")
+        for name in ("sentences", "probabilities"):
+            if getattr(self, name) and self.format == "html":
+                raise bad_request(f"{name} is available with format=text only.")
 
 
 class DetectRequest(_Request):
@@ -111,6 +113,48 @@ class DetectRequest(_Request):
         if not self.q:
             raise bad_request("q is empty: send a text.")
         check_texts([self.q], settings)
+
+
+class _ModelRequest(_Request):
+    """What a single model is asked for."""
+
+    source: LanguageCode | None = Field(default=None, description="Language code; None takes the page's.")
+    target: LanguageCode | None = Field(
+        default=None, description="The language that the model translates into; None takes the page's."
+    )
+
+    @field_validator("source", "target")
+    @classmethod
+    def _without_region(cls, code: str | None) -> str | None:
+        return None if code is None else without_region(code)
+
+
+class VectorsRequest(_ModelRequest):
+    """`POST /vectors`."""
+
+    q: StrictStr | list[StrictStr] = Field(description="Text or texts, each of which is read as one sentence.")
+    vectors: bool = Field(default=False, description="Whether to add the vectors themselves.")
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.q] if isinstance(self.q, str) else self.q
+
+    def check_limits(self, settings: Settings) -> None:
+        """Raises `Problem` (400) where the request is empty or asks for more than this server gives."""
+        check_amount(self.q, settings)
+
+
+class SimilarRequest(_ModelRequest):
+    """`POST /similar`."""
+
+    repeatable = frozenset()
+
+    q: StrictStr = Field(description="Text, which is read as one sentence.")
+    count: int = Field(default=3, ge=1, le=20, description="How many pairs.")
+
+    def check_limits(self, settings: Settings) -> None:
+        """Raises `Problem` (400) where the text is empty or too long."""
+        check_amount(self.q, settings)
 
 
 class FileRequest(_PairRequest):
@@ -142,6 +186,16 @@ class DeepLRequest(_Request):
             target=self.target_lang,
             format="html" if self.tag_handling else "text",
         )
+
+
+def check_amount(q: str | list[str], settings: Settings) -> None:
+    """Raises `Problem` (400) for nothing, for too many texts, and as `check_texts` does."""
+    if not q:
+        raise bad_request("q is empty: send a text or a list of texts.")
+    texts = [q] if isinstance(q, str) else q
+    if len(texts) > settings.texts_per_request:
+        raise bad_request(f"q has {len(texts):,} texts; at most {settings.texts_per_request:,} are allowed.")
+    check_texts(texts, settings)
 
 
 def check_texts(texts: list[str], settings: Settings) -> None:

@@ -17,7 +17,7 @@ from service.protection import Protection
 from service.routing import Route
 from service.schemas import TranslateRequest
 from translator.config import SearchOptions
-from translator.translation import SentenceTranslation, Translation, assemble
+from translator.translation import Piece, SentenceTranslation, Translation, assemble
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,45 @@ class _Answer:
 
     text: str
     alternatives: tuple[str, ...]
+    alternative_scores: tuple[float, ...]
     score: float
     sentences: tuple[SentenceTranslation, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def pieces(self) -> list[dict[str, object]]:
+        """The translation in pieces with their probabilities; None stands for what is not the model's own words."""
+        pieces: list[Piece | tuple[str, None]] = []
+        position = 0
+        for sentence in self.sentences:
+            pieces.append((self.text[position : sentence.target_start], None))
+            written = "".join(piece.text for piece in sentence.pieces)
+            pieces += sentence.pieces if written == sentence.text else [(sentence.text, None)]
+            position = sentence.target_end
+        pieces.append((self.text[position:], None))
+        each = [(piece.text, piece.probability) if isinstance(piece, Piece) else piece for piece in pieces]
+        return [{"text": text, "probability": probability} for text, probability in each if text]
+
     @classmethod
     def unchanged(cls, text: str) -> _Answer:
         """A text that is its own translation: it is in the target language already."""
-        return cls(text, (), 0.0, (), ())
+        return cls(text, (), (), 0.0, (), ())
 
     @classmethod
     def of(cls, found: Translation | Joined) -> _Answer:
         if isinstance(found, Joined):
-            return cls(found.text, found.alternatives, found.score, (), found.warnings)
+            return cls(found.text, found.alternatives, (), found.score, (), found.warnings)
         others = tuple(other.text for other in found.alternatives)
-        return cls(found.text, others, found.score, found.sentences, found.warnings)
+        scores = tuple(other.score for other in found.alternatives)
+        return cls(found.text, others, scores, found.score, found.sentences, found.warnings)
+
+
+@dataclass(frozen=True)
+class _Beginning:
+    """What the translation of the sentence that begins at `source_start` is certain to begin with."""
+
+    source_start: int
+    text: str
 
 
 Decode = Callable[[Sequence[str], SearchOptions], list[Translation]]
@@ -56,6 +80,7 @@ class Desk:
         # As many hypotheses as the beam holds anyway, where others than the best may be of use.
         self._generous = options.model_copy(update={"alternatives": max(options.alternatives, options.beam_size - 1)})
         self._language = language
+        self._protection = protection
         self._faithful = Faithful(protection, lambda texts: decode(texts, self._generous))
 
     def document(self, html: str) -> Document:
@@ -73,6 +98,10 @@ class Desk:
         """The translation of the sentence that begins at `start` in its text, which was decoded as `part`."""
         (whole,) = self._faithful.repaired([(source, part)])
         return replace(whole.sentences[0], source_start=start, source_end=start + len(source))
+
+    def leaves_alone(self, source: str) -> bool:
+        """Whether the translation of a sentence stays as it is decoded, because nothing in it is protected."""
+        return not self._protection.find(source)
 
     def completed(self, text: str, sentences: Sequence[SentenceTranslation]) -> Translation:
         """The translation of a text whose sentences were streamed."""
@@ -146,7 +175,8 @@ class Translating:
         return self._members(answers)
 
     def events(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """A "sentence" for each sentence as it is found, an HTML document being one; then "done" with the answer.
+        """A "sentence" for each sentence as it is found, an HTML document being one; before it, where they are asked
+        for, a "prefix" whenever more of it has become certain; in the end "done" with the answer.
 
         Raises as `answer` does.
         """
@@ -158,6 +188,9 @@ class Translating:
             while len(answers) < index:
                 yield "sentence", self._at_once(answers)
             separator = text[sentences[-1].source_end if sentences else 0 : sentence.source_start]
+            if isinstance(sentence, _Beginning):
+                yield "prefix", {"index": index, "separator": separator, "text": sentence.text}
+                continue
             rest = text[sentence.source_end :] if last else ""
             yield "sentence", _event(index, separator, rest, sentence)
             sentences.append(sentence)
@@ -171,19 +204,26 @@ class Translating:
     def _decoded(self, source: str, texts: Sequence[str], options: SearchOptions) -> list[Translation]:
         return self._routes[source].translate(texts, options, seconds=self._seconds_left())
 
-    def _streamed(self, places: Sequence[int]) -> Iterator[tuple[int, SentenceTranslation, bool]]:
+    def _streamed(self, places: Sequence[int]) -> Iterator[tuple[int, SentenceTranslation | _Beginning, bool]]:
         """The sentences of the texts at `places` in order, as soon as each is found: which text it is of, and if it is
-        its last. Texts of one language that follow one another are translated together.
+        its last. Before a sentence come beginnings of it, if they are asked for. Texts of one language that follow one
+        another are translated together.
         """
         for source, group in groupby(places, key=self._sources.__getitem__):
             own = list(group)
             texts = [self._request.texts[place] for place in own]
             position = 0
-            for number, draft, part in self._routes[source].stream(texts, self._options, seconds=self._seconds_left()):
+            options = self._options.model_copy(update={"prefixes": self._request.stream == "tokens"})
+            for number, draft, part in self._routes[source].stream(texts, options, seconds=self._seconds_left()):
                 spans = draft.segments.spans
                 start, end = spans[position]
+                text = draft.segments.text[start:end]
+                if isinstance(part, str):
+                    if self._desks[source].leaves_alone(text):
+                        yield own[number], _Beginning(start, part), False
+                    continue
                 position = (position + 1) % len(spans)
-                sentence = self._desks[source].sentence(draft.segments.text[start:end], start, part)
+                sentence = self._desks[source].sentence(text, start, part)
                 yield own[number], sentence, position == 0
 
     def _at_once(self, answers: list[_Answer]) -> dict[str, Any]:
@@ -210,8 +250,14 @@ class Translating:
             members["alternatives"] = [list(answer.alternatives[: request.alternatives]) for answer in answers]
         if request.scores:
             members["scores"] = [answer.score for answer in answers]
+            if "alternatives" in members and request.format == "text":
+                members["alternativeScores"] = [
+                    list(answer.alternative_scores[: request.alternatives]) for answer in answers
+                ]
         if request.sentences:
             members["sentences"] = [list(map(_spans, answer.sentences)) for answer in answers]
+        if request.probabilities:
+            members["probabilities"] = [answer.pieces for answer in answers]
         if any(answer.warnings for answer in answers):
             members["warnings"] = [list(answer.warnings) for answer in answers]
         return {name: values[0] if isinstance(request.q, str) else values for name, values in members.items()}
@@ -220,7 +266,7 @@ class Translating:
 def search_options(request: TranslateRequest) -> SearchOptions:
     given = {
         name: value
-        for name in ("beam_size", "length_penalty", "max_length", "alternatives")
+        for name in ("beam_size", "length_penalty", "max_length", "alternatives", "probabilities")
         if (value := getattr(request, name)) is not None
     }
     return SearchOptions(**given)

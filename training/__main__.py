@@ -19,6 +19,7 @@ _ELSEWHERE = {
     "average": "training.average",
     "distill": "training.distillation_command",
     "evaluate": "training.evaluation",
+    "index": "training.pair_index",
     "learning-rate": "training.learning_rate_range",
     "recurrence": "training.recurrence.command",
     "rescore": "training.rescoring",

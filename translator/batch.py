@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from translator.engines.base import Beams, Engine, Extensions, Integers
+from translator.prefixes import certain_prefix
 from translator.search import Doubles, draw
 from translator.ticket import Ticket
 
 _NONE = -np.inf
 _NO_ROWS: Integers = np.zeros(0, dtype=np.int64)
 _BY_SENTENCE = ("widths_N", "beam_sizes_N", "lengths_N", "limits_N", "bounds_N")
-_BY_ROW = ("tokens_R", "scores_R", "history_RT")
+_BY_ROW = ("tokens_R", "scores_R", "history_RT", "trail_RT")
 
 
 @dataclass
@@ -41,6 +42,10 @@ class LiveBatch:
     tokens_R: Integers
     scores_R: npt.NDArray[np.float32]
     history_RT: npt.NDArray[np.int32]  # a sentence's tokens begin at 0
+    trail_RT: npt.NDArray[np.float32]  # log p up to each of these tokens; [R, 0] where no sentence wants to know
+    grown: list[Ticket] = field(default_factory=list, init=False)  # whose prefix has become longer
+    traced: bool = field(init=False)  # whether a sentence wants the probabilities of its tokens
+    followed: bool = field(init=False)  # whether a sentence wants to know what is certain of it
     reserved_rows: int = field(init=False)
     reserved_tokens: int = field(init=False)
 
@@ -70,13 +75,15 @@ class LiveBatch:
             np.full(count, engine.eos_id, dtype=np.int64),
             np.zeros(count, dtype=np.float32),
             np.zeros((count, 32), dtype=np.int32),
+            _no_trail(count),
         )
 
     def join(self, others: LiveBatch) -> None:
         """Take in the sentences of another batch, behind one's own."""
+        traced = self.traced or others.traced
         longest = max(self.history_RT.shape[1], others.history_RT.shape[1])
-        self._widen(longest)
-        others._widen(longest)
+        self._widen(longest, traced=traced)
+        others._widen(longest, traced=traced)
         self.rows = self.engine.append(self.rows, others.rows)
         self.tickets = self.tickets + others.tickets
         for name in (*_BY_SENTENCE, *_BY_ROW):
@@ -121,15 +128,23 @@ class LiveBatch:
         self.tokens_R = extensions.tokens_NK[open_NK]
         self.scores_R = extensions.scores_NK[open_NK]
         self.widths_N = open_NK.sum(axis=1, dtype=np.int32)
-        self._widen(int(self.lengths_N.max()) + 1)
+        self._widen(int(self.lengths_N.max()) + 1, traced=self.traced)
         self.history_RT = self.history_RT[parents_R]
-        self.history_RT[np.arange(len(parents_R)), self.lengths_N.repeat(self.widths_N)] = self.tokens_R
+        lengths_R = self.lengths_N.repeat(self.widths_N)
+        self.history_RT[np.arange(len(parents_R)), lengths_R] = self.tokens_R
+        if self.traced:
+            self.trail_RT = self.trail_RT[parents_R]
+            self.trail_RT[np.arange(len(parents_R)), lengths_R] = self.scores_R
+        else:
+            self.trail_RT = _no_trail(len(parents_R))
         self.lengths_N += 1
         self.rows = self.engine.take(self.rows, parents_R)
-        if all_go_on:
-            return []
-        leaving = [self.tickets[position] for position in np.flatnonzero(~keep_N).tolist()]
-        self._keep_sentences(keep_N)
+        leaving: list[Ticket] = []
+        if not all_go_on:
+            leaving = [self.tickets[position] for position in np.flatnonzero(~keep_N).tolist()]
+            self._keep_sentences(keep_N)
+        if self.followed:
+            self._follow()
         return leaving
 
     def _finish(self, ended_R: npt.NDArray[np.float32]) -> None:
@@ -150,7 +165,23 @@ class LiveBatch:
 
     def _add(self, position: int, row: int, log_probability: float, *, finished: bool) -> None:
         tokens = self.history_RT[row, : self.lengths_N[position]].tolist()
-        self.tickets[position].findings.add(tokens, log_probability, finished=finished)
+        ticket = self.tickets[position]
+        each: list[float] = []
+        if ticket.query.options.probabilities:
+            trail = self.trail_RT[row, : self.lengths_N[position]].tolist()
+            each = np.diff([0.0, *trail, *([log_probability] if finished else [])]).tolist()
+        ticket.findings.add(tokens, log_probability, finished=finished, log_probabilities=each)
+
+    def _follow(self) -> None:
+        """Note what has become certain of the sentences that want to know."""
+        ends = self.widths_N.cumsum().tolist()
+        for ticket, start, end, length in zip(self.tickets, [0, *ends], ends, self.lengths_N.tolist(), strict=False):
+            if ticket.query.options.prefixes:
+                history_WT, scores_W = self.history_RT[start:end, :length], self.scores_R[start:end]
+                prefix = certain_prefix(ticket.query, ticket.findings, history_WT, scores_W)
+                if len(prefix) > len(ticket.prefix):
+                    ticket.prefix = prefix
+                    self.grown.append(ticket)
 
     def _with_drawn(self, drawn_D: Integers, extensions: Extensions) -> Extensions:
         """The extensions and, in the sampled sentences' places, those that are drawn: each row has one or ends."""
@@ -186,14 +217,28 @@ class LiveBatch:
         self._reserve()
 
     def _reserve(self) -> None:
-        """Count what the sentences may come to need."""
+        """Count what the sentences may come to need, and find out what they want to know."""
         self.reserved_rows = sum(ticket.query.rows for ticket in self.tickets)
         self.reserved_tokens = sum(len(ticket.query.source) + 1 for ticket in self.tickets)
+        self.traced = any(ticket.query.options.probabilities for ticket in self.tickets)
+        self.followed = any(ticket.query.options.prefixes for ticket in self.tickets)
+        if not self.traced:
+            self.trail_RT = _no_trail(len(self.tokens_R))
 
-    def _widen(self, length: int) -> None:
-        """Make room for histories of so many tokens, and some more."""
-        rows, room = self.history_RT.shape
+    def _widen(self, length: int, *, traced: bool) -> None:
+        """Make room for histories of so many tokens, and some more; for trails, too, where they are `traced`."""
+        room = self.history_RT.shape[1]
         if room < length:
-            wider = np.zeros((rows, max(length, 2 * room)), dtype=np.int32)
-            wider[:, :room] = self.history_RT
-            self.history_RT = wider
+            self.history_RT = _wider(self.history_RT, max(length, 2 * room))
+        if traced and self.trail_RT.shape[1] < self.history_RT.shape[1]:
+            self.trail_RT = _wider(self.trail_RT, self.history_RT.shape[1])
+
+
+def _no_trail(rows: int) -> npt.NDArray[np.float32]:
+    return np.zeros((rows, 0), dtype=np.float32)
+
+
+def _wider(array: npt.NDArray[Any], width: int) -> npt.NDArray[Any]:
+    wider = np.zeros((len(array), width), dtype=array.dtype)
+    wider[:, : array.shape[1]] = array
+    return wider

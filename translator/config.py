@@ -107,3 +107,8 @@ class SearchOptions(BaseModel):
         default=None, gt=0.0, le=1.0, description="Sampling only: draw from the smallest set of this probability."
     )
     seed: int = Field(default=0, ge=0, description="Sampling only: seed of the sentence's own generator.")
+    probabilities: bool = Field(default=False, description="Whether to keep the probability of every token.")
+    prefixes: bool = Field(
+        default=False,
+        description="Whether to say, during the search, which beginning is certain (Ticket.prefix).",
+    )

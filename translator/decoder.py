@@ -104,6 +104,13 @@ class ContinuousDecoder:
         ended, self._ended = self._ended, []
         return ended
 
+    def grown(self) -> list[Ticket]:
+        """The sentences in the batch of which more has become certain since the last call (`Ticket.prefix`)."""
+        if self._batch is None:
+            return []
+        grown, self._batch.grown = self._batch.grown, []
+        return grown
+
     def _end(self, ticket: Ticket) -> None:
         ticket.hypotheses = ticket.findings.best()
         if not ticket.hypotheses:

@@ -24,6 +24,8 @@ SHIPPED_MODELS = Path(__file__).parent / "pretrained"
 
 WEIGHTS_FILE = "model.safetensors"
 CHECKED_FILES = ("config.json", WEIGHTS_FILE, "source.model", "target.model", "README.md")
+INDEX_FILE = "pairs.safetensors"
+"""Not every directory has it; where the card records it, it is checked, too. See `translator.pair_index`."""
 
 _LARGEST_JSON = 4 * 1024 * 1024
 _WIDEST_LAYER = 65_536
@@ -62,7 +64,7 @@ def read_description(path: str | Path) -> Description:
         )
     config = _read_config(path)
     card = read_card(path, Card)
-    check_files(path, card.files, CHECKED_FILES)
+    check_files(path, card.files, files_of(card))
     vocabularies = []
     for name, size in (
         ("source.model", config.source_vocabulary_size),
@@ -76,6 +78,11 @@ def read_description(path: str | Path) -> Description:
             raise ModelDirectoryError(f"{path / name}: has {vocabulary.size} entries where config.json says {size}")
         vocabularies.append(vocabulary)
     return Description(path, config, vocabularies[0], vocabularies[1], card)
+
+
+def files_of(card: Card) -> tuple[str, ...]:
+    """The names of the checked files in the directory that a card is of."""
+    return (*CHECKED_FILES, *([INDEX_FILE] if INDEX_FILE in card.files else []))
 
 
 def _read_config(path: Path) -> ModelConfig:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from translator.card import CARD_FILE, Card, card_page, write_card
 from translator.config import ModelConfig
-from translator.description import CHECKED_FILES, WEIGHTS_FILE, read_description
+from translator.description import CHECKED_FILES, WEIGHTS_FILE, files_of, read_description
 from translator.files import written_directory
 from translator.model import Seq2Seq
 from translator.vocabulary import Vocabulary
@@ -73,9 +73,9 @@ def update_card(path: str | Path, card: Card) -> None:
     """Put `card` in the place of a model directory's card; the weights stay as they are. Atomic like `save_model`."""
     path = Path(path)
     with written_directory(path, marker=CARD_FILE) as directory:
-        for name in CHECKED_FILES:
+        for name in files_of(card):
             shutil.copyfile(path / name, directory / name)
-        write_card(directory, card, card_page(card), CHECKED_FILES)
+        write_card(directory, card, card_page(card), files_of(card))
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:

@@ -28,12 +28,15 @@ class Hypothesis:
 
     `tokens` without `<EOS>`; `log_probability` in nats, that of `<EOS>` included where `finished`; `score` is the
     length-penalised one that hypotheses are ranked by. `finished` is false where the maximum length cut it.
+    `log_probabilities` are those of the tokens and, where it is finished, of `<EOS>`, each given all before it; ()
+    unless `SearchOptions.probabilities` asked for them.
     """
 
     tokens: tuple[int, ...]
     log_probability: float
     score: float
     finished: bool
+    log_probabilities: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,11 @@ class Query:
         return float(((5 + length) / 6) ** self.length_penalty)
 
 
+@dataclass(frozen=True)
+class Reading(Query):
+    """A source sentence of which the vector h(x) is wanted, and no translation."""
+
+
 def maximum_length(options: SearchOptions, source_length: int) -> int:
     """Target tokens that a translation of `source_length` tokens may have, `<EOS>` not counted."""
     return options.max_length if options.max_length is not None else 2 * source_length + 20
@@ -85,9 +93,12 @@ class Findings:
         self._finished: list[Hypothesis] = []
         self._cut: list[Hypothesis] = []
 
-    def add(self, tokens: Sequence[int], log_probability: float, *, finished: bool) -> None:
+    def add(
+        self, tokens: Sequence[int], log_probability: float, *, finished: bool, log_probabilities: Sequence[float] = ()
+    ) -> None:
         score = log_probability / self._query.penalty(len(tokens))
-        (self._finished if finished else self._cut).append(Hypothesis(tuple(tokens), log_probability, score, finished))
+        found = Hypothesis(tuple(tokens), log_probability, score, finished, tuple(log_probabilities))
+        (self._finished if finished else self._cut).append(found)
 
     def bound(self) -> float:
         """log p that an open hypothesis must be above for the search to go on: +inf where it is over, else -inf or
@@ -102,6 +113,10 @@ class Findings:
         # log p can only fall and the divisor only rise up to the maximum length, so this bounds all that may still
         # come.
         return worst_wanted * query.penalty(query.maximum_length)
+
+    def leader(self) -> Hypothesis | None:
+        """The best finished hypothesis so far, the first of equals as in `best`."""
+        return max(self._finished, key=lambda hypothesis: hypothesis.score, default=None)
 
     def best(self) -> list[Hypothesis]:
         """The best finished hypotheses; only where there are too few, those that the maximum length cut."""

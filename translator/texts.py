@@ -6,6 +6,7 @@ sentence becomes a query for the decoder. What the decoder finds is put back whe
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -17,10 +18,10 @@ from translator.card import Card
 from translator.config import ModelConfig, SearchOptions
 from translator.description import read_description
 from translator.ensemble import ensemble_card, model_paths
-from translator.search import Hypothesis, Query
+from translator.search import Hypothesis, Query, Reading
 from translator.segmentation import Segments
 from translator.symptoms import repeated, untested
-from translator.translation import Alternative, SentenceTranslation, Translation, as_read, assemble
+from translator.translation import Alternative, Piece, SentenceTranslation, Translation, as_read, assemble
 from translator.vocabulary import Vocabulary
 
 # Where the card does not say how long the training sentences were, and for models that saw nothing but very short ones.
@@ -28,6 +29,7 @@ _DEFAULT_LONGEST_SOURCE = 256
 _SMALLEST_LONGEST_SOURCE = 16
 _DEFAULT_OPTIONS = SearchOptions()
 _LINE_BREAKS = re.compile("[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]+")
+_UNDECIDED = re.compile(r"[\s\ue000]+$")  # an escape may be half written, see translator.vocabulary
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class _Decoded:
     warnings: tuple[str, ...]
     source_tokens: tuple[int, ...]
     target_tokens: tuple[int, ...]
+    pieces: tuple[Piece, ...]
 
 
 class _Encoded(dict[str, list[int]]):
@@ -142,6 +145,20 @@ class Texts:
             )
         return drafts
 
+    def reading(self, text: str) -> Draft:
+        """Prepare a text, as one sentence, for its vector h(x). Raises as `translate` does."""
+        _check_text(text, 1)
+        query = Reading(tuple(self._source_vocabulary.encode(normalised(text.strip()))), SearchOptions(beam_size=1))
+        return Draft(Segments(text, ((0, len(text)),)), {}, 1, (text,), (query,), (0,))
+
+    def beginning(self, tokens: Sequence[int]) -> str:
+        """What a translation says that begins with these target tokens, as far as no further tokens can change it.
+
+        That is without bytes that may be half a character, and without white space at the end.
+        """
+        certain = self._target_vocabulary.without_last_bytes(tokens)
+        return _UNDECIDED.sub("", _one_line(self._target_vocabulary.decode(certain)))
+
     def finish(self, draft: Draft, found: Sequence[Sequence[Hypothesis]]) -> Translation:
         """The translation, from the hypotheses of each of `draft.queries`, best first and at least one."""
         decoded = [
@@ -156,7 +173,20 @@ class Texts:
             text = _one_line(self._target_vocabulary.decode(hypothesis.tokens))
             candidates.setdefault(as_read(text), Alternative(text, hypothesis.score, hypothesis.log_probability))
         warnings = tuple(self._warnings(query.source, hypotheses[0]))
-        return _Decoded(tuple(candidates.values())[:wanted], warnings, query.source, hypotheses[0].tokens)
+        pieces = tuple(self._pieces(hypotheses[0])) if hypotheses[0].log_probabilities else ()
+        return _Decoded(tuple(candidates.values())[:wanted], warnings, query.source, hypotheses[0].tokens, pieces)
+
+    def _pieces(self, best: Hypothesis) -> Iterator[Piece]:
+        """The pieces of a translation; tokens that show nothing by themselves, such as bytes, belong to the next."""
+        text = _one_line(self._target_vocabulary.decode(best.tokens))
+        written, probability = 0, 1.0
+        for count, each in enumerate(best.log_probabilities[: len(best.tokens)], 1):
+            probability *= math.exp(each)
+            last = count == len(best.tokens)
+            end = len(text) if last else len(self.beginning(best.tokens[:count]))
+            if end > written:
+                yield Piece(text[written:end], probability)
+                written, probability = end, 1.0
 
     def _warnings(self, source: Sequence[int], best: Hypothesis) -> Iterator[str]:
         lengths = self.card.training_lengths
@@ -195,7 +225,7 @@ class Texts:
                 SentenceTranslation(
                     start, end, 0, 0, text[start:end],
                     best.text, best.score, best.log_probability, tuple(others), warnings,
-                    sentence.source_tokens, sentence.target_tokens,
+                    sentence.source_tokens, sentence.target_tokens, None, sentence.pieces,
                 )
             )  # fmt: skip
         return assemble(text, sentences)

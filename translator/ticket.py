@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from translator.search import Doubles, Findings, Hypothesis, Query, uniform_numbers
 
 
@@ -24,6 +27,10 @@ class Ticket:
     hypotheses: list[Hypothesis] | None = None
     error: Exception | None = None
     cancelled: bool = False
+    prefix: tuple[
+        int, ...
+    ] = ()  # the tokens that the best hypothesis is certain to begin with; see SearchOptions.prefixes
+    vector: npt.NDArray[np.float32] | None = None  # h(x), where the query is a `Reading`
     alone: bool = False  # it is tried by itself, because a batch that it was in failed
     findings: Findings = field(init=False, repr=False)
     numbers_WT: Doubles = field(init=False, repr=False)  # what each sampled row is drawn with

@@ -20,6 +20,14 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Some characters of a translation, and how probable the model found them, given all before them."""
+
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
 class Alignment:
     """Where the attention looked: `weights[t][s]` is the share of source piece s when target piece t was written.
 
@@ -40,6 +48,8 @@ class SentenceTranslation:
     translation. `alternatives` are the next best, best first, without the translation itself. `source_tokens` and
     `target_tokens` are what the model read and wrote, as ids without `<EOS>`; `alignment` is there on request
     (`Translator.aligned`).
+
+    `pieces`, joined, are `text`; they are there where `SearchOptions.probabilities` asked for them.
     """
 
     source_start: int
@@ -55,6 +65,7 @@ class SentenceTranslation:
     source_tokens: tuple[int, ...] = ()
     target_tokens: tuple[int, ...] = ()
     alignment: Alignment | None = None
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,13 @@ class Vocabulary:
         text: str = self._processor.DecodeIds([int(token) for token in ids if token not in special])
         return unescape(text)
 
+    def without_last_bytes(self, ids: Sequence[int]) -> Sequence[int]:
+        """`ids` without the bytes that they end in, which may be half a character."""
+        end = len(ids)
+        while end and self._processor.IsByte(int(ids[end - 1])):
+            end -= 1
+        return ids[:end]
+
 
 def _escaped(text: str, position: int) -> str:
     escaped = escape(text)

@@ -9,9 +9,9 @@ from pathlib import PurePath
 
 from flask import Blueprint, Response, g, jsonify, request, url_for
 
-from service.batching import QueueFullError
 from service.file_store import FileStore
 from service.files import KINDS, FileKind, OpenFile
+from service.jobs import QueueFullError
 from service.languages import AUTO
 from service.problems import Problem, bad_request
 from service.protection import Protection

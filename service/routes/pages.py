@@ -1,13 +1,32 @@
-"""`GET /`: the page on which a person types and reads."""
+"""`GET /`: the page on which a person types and reads; `GET /vectors`: the page that shows sentence vectors."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response, make_response, render_template, request
 
-from service.languages import language_name
+from service.files import KINDS
+from service.languages import Languages, language_name
 from service.state import service
 
 blueprint = Blueprint("pages", __name__)
+
+# Those of Sutskever et al. 2014, Figure 2.
+_ENGLISH_SENTENCES = (
+    "Mary admires John",
+    "Mary is in love with John",
+    "Mary respects John",
+    "John admires Mary",
+    "John is in love with Mary",
+    "John respects Mary",
+    "She gave me a card in the garden",
+    "In the garden, she gave me a card",
+    "She was given a card by me in the garden",
+    "In the garden, I gave her a card",
+    "I gave her a card in the garden",
+    "I was given a card by her in the garden",
+)
 
 POLICY = "; ".join(
     (
@@ -27,15 +46,50 @@ POLICY = "; ".join(
 def get_page() -> Response:
     shared = service()
     card = shared.card
-    page = render_template(
+    return page(
         "index.html",
         card=card,
         bleu=card.score("BLEU"),
+        lengths=[part.model_dump() for part in card.bleu_by_length],
         source_name=language_name(card.source_language),
         target_name=language_name(card.target_language),
+        languages=named(shared.languages),
+        file_kinds=list(KINDS),
+        similar=any(model.offer.pairs is not None for model in shared.models.current.models.values()),
+        key_needed=shared.keys.needed,
         settings=shared.settings,
         address=request.host_url.rstrip("/"),
     )
-    response = make_response(page)
+
+
+@blueprint.get("/vectors")
+def get_vectors() -> Response:
+    shared = service()
+    card = shared.card
+    return page(
+        "vectors.html",
+        card=card,
+        source_name=language_name(card.source_language),
+        sentences=_ENGLISH_SENTENCES if card.source_language == "en" else card.examples,
+        key_needed=shared.keys.needed,
+        settings=shared.settings,
+    )
+
+
+def page(template: str, **values: Any) -> Response:
+    """A page under the policy that it may load and run what this service sends, and nothing else."""
+    response = make_response(render_template(template, **values))
     response.headers["Content-Security-Policy"] = POLICY
     return response
+
+
+def named(languages: Languages) -> list[dict[str, Any]]:
+    """What is translated into what, with the names of the languages."""
+    return [
+        {
+            "code": source,
+            "name": language_name(source),
+            "targets": [{"code": target, "name": language_name(target)} for target in targets],
+        }
+        for source, targets in languages.targets.items()
+    ]

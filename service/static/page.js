@@ -1,19 +1,39 @@
-"use strict";
+// The page on which a person types on the left and reads on the right.
+import { translateFiles } from "./files.js";
+import { History } from "./history.js";
+import { Meter } from "./meter.js";
+import { ServerError, inWords, post, translation } from "./stream.js";
+import { marked } from "./words.js";
 
 const DEBOUNCE_MILLISECONDS = 400;
 const LONGEST_RETRY_SECONDS = 10;
+const SETTLED_MILLISECONDS = 2000; // so long after the last key a translation goes into the history
 
 const element = (id) => document.getElementById(id);
 const form = element("translator");
 const source = element("source");
 const target = element("target");
-const { source: sourceLanguage, target: targetLanguage, endpoint } = form.dataset;
+const from = element("source-language");
+const into = element("target-language");
+const { endpoint, fileEndpoint, similarEndpoint, cardSource, cardTarget } = form.dataset;
+const languages = JSON.parse(form.dataset.languages);
 const limit = Number(form.dataset.limit);
 const alternativesWanted = Number(form.dataset.alternatives);
 
 let timer = 0;
+let settling = 0;
 let underWay = null; // AbortController of the request whose answer is awaited
-let shownFor = null; // the text whose translation stands on the right
+let shownFor = null; // the request whose translation stands on the right, as JSON
+
+const meter = new Meter({ meter: element("meter"), bars: element("bars"), text: element("meter-text") }, JSON.parse(form.dataset.lengths));
+const history = new History(
+  { box: element("history-box"), list: element("history"), clear: element("clear-history"), count: element("history-count") },
+  ({ from: source_, into: target_, text }) => {
+    choose(source_, target_);
+    type(text);
+    source.focus();
+  },
+);
 
 function show(id, visible) {
   element(id).hidden = !visible;
@@ -23,26 +43,61 @@ function announce(text) {
   element("announcement").textContent = text;
 }
 
+function item(...children) {
+  const listed = document.createElement("li");
+  listed.append(...children);
+  return listed;
+}
+
 function request(text) {
-  return { q: text, source: sourceLanguage, target: targetLanguage };
+  return { q: text, source: from.value, target: into.value };
 }
 
-function showList(id, container, texts) {
-  element(id).replaceChildren(
-    ...texts.map((text) => Object.assign(document.createElement("li"), { textContent: text })),
-  );
-  show(container, texts.length > 0);
+function key() {
+  return document.getElementById("key")?.value ?? "";
 }
 
-function showTranslation(text, answer) {
-  shownFor = text;
-  target.textContent = answer.translatedText;
-  show("copy", answer.translatedText.trim() !== "");
-  showList("alternatives", "others", answer.alternatives || []);
-  // A warning is a code, a colon and a sentence.
-  showList("notes", "notes", (answer.warnings || []).map((warning) => "Note: " + warning.replace(/^[a-z]+: */, "") + "."));
-  showProblem("");
+// Languages
+
+function nameOf(code) {
+  return languages.flatMap((one) => [one, ...one.targets]).find((one) => one.code === code)?.name ?? code;
 }
+
+/** Offer the languages that the chosen one is translated into, and keep the one chosen if it is among them. */
+function offerTargets() {
+  const targets = from.value === "auto"
+    ? [...new Map(languages.flatMap((one) => one.targets).map((one) => [one.code, one])).values()]
+    : languages.find((one) => one.code === from.value).targets;
+  const before = into.value || cardTarget;
+  into.replaceChildren(...targets.map((one) => new Option(one.name, one.code)));
+  into.value = targets.some((one) => one.code === before) ? before : targets[0].code;
+  languageChosen();
+}
+
+function languageChosen() {
+  const back = languages.find((one) => one.code === into.value);
+  element("swap").disabled = from.value === "auto" || !back?.targets.some((one) => one.code === from.value);
+  element("swap").title = element("swap").disabled ? "No model translates the other way round" : "Swap the languages";
+  element("source-name").textContent = from.value === "auto" ? "Any language" : nameOf(from.value);
+  element("target-name").textContent = nameOf(into.value);
+  source.lang = from.value === "auto" ? "" : from.value;
+  target.lang = into.value;
+  element("alternatives").lang = into.value;
+  element("detected").textContent = "";
+}
+
+function choose(sourceLanguage, targetLanguage) {
+  if ([...from.options].some((option) => option.value === sourceLanguage)) {
+    from.value = sourceLanguage;
+  }
+  offerTargets();
+  if ([...into.options].some((option) => option.value === targetLanguage)) {
+    into.value = targetLanguage;
+  }
+  languageChosen();
+}
+
+// What is shown
 
 function showProblem(text) {
   element("problem").textContent = text;
@@ -56,25 +111,97 @@ function showProblem(text) {
 function showNothing() {
   shownFor = null;
   target.textContent = "";
-  show("copy", false);
-  show("others", false);
-  show("notes", false);
+  meter.show([]);
+  for (const id of ["copy", "others", "notes", "seen", "shade-label"]) {
+    show(id, false);
+  }
 }
 
-/** Count what the server counts: Unicode characters, not UTF-16 units. */
-function length(text) {
-  return [...text].length;
+function showScore(score) {
+  return Object.assign(document.createElement("span"), {
+    className: "score",
+    textContent: score.toFixed(2).replace("-", "−"),
+    title: "Score: log-probability over a length penalty; the nearer to 0, the likelier",
+  });
+}
+
+function showAlternatives(answer) {
+  const texts = answer.alternatives ?? [];
+  const scores = answer.alternativeScores ?? [];
+  element("alternatives").replaceChildren(
+    ...texts.map((text, index) => {
+      const said = Object.assign(document.createElement("span"), { textContent: text, dir: "auto" });
+      return index in scores ? item(said, " ", showScore(scores[index])) : item(said);
+    }),
+  );
+  show("others", texts.length > 0);
+}
+
+function showAnswer(text, answer) {
+  shownFor = JSON.stringify(request(text));
+  showProblem("");
+  const [nodes, unsure] = marked(answer.probabilities ?? [{ text: answer.translatedText, probability: null }]);
+  target.replaceChildren(...nodes);
+  element("unsure-count").textContent = `(${unsure})`;
+  show("shade-label", unsure > 0);
+  show("copy", answer.translatedText.trim() !== "");
+  showAlternatives(answer);
+  // A warning is a code, a colon and a sentence.
+  const notes = (answer.warnings ?? []).map((warning) => `Note: ${warning.replace(/^[a-z]+: */, "")}.`);
+  element("notes").replaceChildren(...notes.map((note) => item(note)));
+  show("notes", notes.length > 0);
+  const guess = answer.detectedLanguage;
+  element("detected").textContent = guess ? `${nameOf(guess.language)}, ${Math.round(guess.confidence)} % sure` : "";
+  announce(`Translation: ${answer.translatedText}`);
+  clearTimeout(settling);
+  const entry = { from: from.value, into: into.value, text, translation: answer.translatedText };
+  settling = setTimeout(() => history.add(entry), SETTLED_MILLISECONDS);
+}
+
+/** The training pairs that are most like the text, if the model has them at hand. */
+async function showSimilar(text, controller) {
+  if (!similarEndpoint || from.value === "auto") {
+    return;
+  }
+  try {
+    const response = await post(similarEndpoint, request(text), { key: key(), signal: controller.signal });
+    const { pairs } = await response.json();
+    if (shownFor !== JSON.stringify(request(text))) {
+      return;
+    }
+    element("similar").replaceChildren(
+      ...pairs.map((pair) => {
+        const lines = [[pair.source, from.value], [pair.target, into.value]].map(([line, lang]) =>
+          Object.assign(document.createElement("span"), { textContent: line, lang, dir: "auto" }));
+        const similarity = Object.assign(document.createElement("span"), {
+          className: "score",
+          textContent: `${Math.round(100 * pair.similarity)} % alike`,
+        });
+        return item(...lines, similarity);
+      }),
+    );
+    show("seen", pairs.length > 0);
+  } catch {
+    // it is good to know, and no more
+  }
+}
+
+/** Unicode characters, which is what the server counts, not UTF-16 units. */
+function characters(text) {
+  return [...text];
 }
 
 function refresh() {
-  const characters = length(source.value);
-  const counted = characters.toLocaleString("en") + " of " + limit.toLocaleString("en") + " characters";
-  element("count").textContent = characters > limit / 2 ? counted : "";
-  show("clear", characters > 0);
+  const count = characters(source.value).length;
+  const counted = `${count.toLocaleString("en")} of ${limit.toLocaleString("en")} characters`;
+  element("count").textContent = count > limit / 2 ? counted : "";
+  show("clear", count > 0);
   const body = JSON.stringify(request(source.value.trim() || element("curl").dataset.text)).replaceAll("'", "'\\''");
   element("curl").textContent =
     `curl -X POST ${location.origin}${endpoint} -H 'Content-Type: application/json' -d '${body}'`;
 }
+
+// Translating
 
 function wait(seconds, signal) {
   return new Promise((resolve, reject) => {
@@ -86,63 +213,100 @@ function wait(seconds, signal) {
   });
 }
 
-async function ask(text, signal) {
-  const response = await fetch(endpoint, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ ...request(text), alternatives: alternativesWanted }),
-    signal,
-  });
-  if (response.status === 503 || response.status === 429) {
-    showProblem("Many are translating just now. Trying again…");
-    const seconds = Number(response.headers.get("Retry-After")) || 1;
-    await wait(Math.min(seconds, LONGEST_RETRY_SECONDS), signal);
-    return ask(text, signal);
+/** Translate and show what comes; resolves when all of it is there. */
+async function follow(text, controller) {
+  const fields = { ...request(text), alternatives: alternativesWanted, scores: true, probabilities: true, stream: "tokens" };
+  const options = { key: key(), signal: controller.signal };
+  let begun = null; // the sentences that are done
+  const sentences = [];
+  for await (const [name, data] of translation(endpoint, fields, options)) {
+    if (controller !== underWay) {
+      return;
+    }
+    if (name === "done") {
+      showAnswer(text, data);
+      meter.show(sentences);
+      if (sentences.length === 1) {
+        showSimilar(text, controller);
+      }
+    } else {
+      if (begun === null) {
+        showProblem("");
+        showNothing();
+        form.classList.add("coming");
+        begun = "";
+      }
+      target.textContent = begun + data.separator + data.text;
+      if (name === "sentence") {
+        begun = target.textContent + data.rest;
+        sentences.push(characters(text).slice(data.source.start, data.source.end).join(""));
+        target.textContent = begun;
+      }
+    }
   }
-  const answer = await response.json();
-  if (!response.ok) {
-    throw new Error(answer.detail || "The server gave no reason.");
+}
+
+async function attempt(text, controller) {
+  for (;;) {
+    try {
+      return await follow(text, controller);
+    } catch (error) {
+      if (!(error instanceof ServerError) || ![429, 503].includes(error.status) || controller !== underWay) {
+        throw error;
+      }
+      showProblem("Many are translating just now. Trying again…");
+      await wait(Math.min(error.retryAfter, LONGEST_RETRY_SECONDS), controller.signal);
+    }
   }
-  return answer;
+}
+
+function busy(is) {
+  form.classList.toggle("busy", is);
+  form.classList.remove("coming");
+  target.setAttribute("aria-busy", String(is));
 }
 
 async function translate() {
   clearTimeout(timer);
   const text = source.value;
-  if (text === shownFor) {
+  if (JSON.stringify(request(text)) === shownFor) {
     return;
   }
   underWay?.abort();
+  underWay = null;
+  clearTimeout(settling);
   if (text.trim() === "") {
-    form.classList.remove("busy");
+    busy(false);
     showProblem("");
     showNothing();
     return;
   }
-  if (length(text) > limit) {
-    form.classList.remove("busy");
+  if (characters(text).length > limit) {
+    busy(false);
     showProblem(`This is more than ${limit.toLocaleString("en")} characters. Please translate it in parts.`);
     return;
   }
   const controller = new AbortController();
   underWay = controller;
-  form.classList.add("busy");
+  busy(true);
   try {
-    const answer = await ask(text, controller.signal);
-    if (controller === underWay) {
-      showTranslation(text, answer);
-    }
+    await attempt(text, controller);
   } catch (error) {
     if (controller === underWay && error.name !== "AbortError") {
-      const unreachable = error instanceof TypeError || error instanceof SyntaxError;
-      showProblem(unreachable ? "The server cannot be reached. Is it still running?" : error.message);
+      showProblem(inWords(error));
     }
   } finally {
     if (controller === underWay) {
       underWay = null;
-      form.classList.remove("busy");
+      busy(false);
     }
   }
+}
+
+function type(text) {
+  source.value = text;
+  refresh();
+  translate();
 }
 
 async function copy(text, button) {
@@ -165,6 +329,8 @@ async function copy(text, button) {
   }, 1500);
 }
 
+// What a person does
+
 source.addEventListener("input", () => {
   refresh();
   clearTimeout(timer);
@@ -182,23 +348,57 @@ form.addEventListener("submit", (event) => {
   translate();
 });
 
+from.addEventListener("change", () => {
+  offerTargets();
+  type(source.value);
+});
+
+into.addEventListener("change", () => {
+  languageChosen();
+  type(source.value);
+});
+
+element("swap").addEventListener("click", () => {
+  const translated = shownFor === null ? source.value : target.textContent;
+  choose(into.value, from.value);
+  type(translated);
+});
+
 element("clear").addEventListener("click", () => {
-  source.value = "";
-  refresh();
-  translate();
+  type("");
   source.focus();
 });
 
 for (const button of document.querySelectorAll(".example")) {
   button.addEventListener("click", () => {
-    source.value = button.textContent;
-    refresh();
-    translate();
+    choose(cardSource, cardTarget);
+    type(button.textContent);
   });
 }
 
+for (const link of document.querySelectorAll('a[href="#card"]')) {
+  link.addEventListener("click", () => {
+    element("card").open = true;
+  });
+}
+
+translateFiles(
+  {
+    file: element("file"),
+    send: element("send-file"),
+    progress: element("file-progress"),
+    state: element("file-state"),
+    bar: element("file-bar"),
+    result: element("file-result"),
+  },
+  fileEndpoint,
+  () => ({ source: from.value, target: into.value, key: key() }),
+);
+
+element("shade").addEventListener("change", (event) => target.classList.toggle("unmarked", !event.currentTarget.checked));
 element("copy").addEventListener("click", (event) => copy(target.textContent, event.currentTarget));
 element("copy-curl").addEventListener("click", (event) => copy(element("curl").textContent, event.currentTarget));
 element("curl").dataset.text = document.querySelector(".example")?.textContent || "Hello.";
 target.dataset.empty = "The translation appears here";
+offerTargets();
 refresh();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,14 @@ from typing import IO, Any
 import pytest
 
 from translator import Translator
+from translator.card import LengthScore
+from translator.directory import load_model, save_model
 
 REPOSITORY = Path(__file__).parents[3]
 PATIENCE = 120.0
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+BROWSER_FLAGS += ["--disable-component-update", "--disable-sync"]
 
 
 class Server:
@@ -101,13 +107,76 @@ def run_service(*arguments: str, **environment: str) -> subprocess.CompletedProc
     )
 
 
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    driver = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
+    if BROWSER is None:
+        pytest.skip("needs chromium (apt-get install chromium)")
+    driver.expect.set_options(timeout=60_000)
+    with driver.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=BROWSER, args=BROWSER_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
+    """`open_page(path, server, **context)` is a page, and fails the test where its scripts complain."""
+    contexts, complaints = [], []
+
+    def open_it(path: str = "/", server: Server = server, **options: Any) -> Any:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console", lambda message: complaints.append(message.text) if "Content Security" in message.text else None
+        )
+        page.goto(server.url + path)
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def two_models(tiny_model_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of models: from English into French with BLEU by length on its card, and back."""
+    folder = tmp_path_factory.mktemp("two")
+    loaded = load_model(tiny_model_directory)
+    vocabularies = {"source_vocabulary": loaded.source_vocabulary, "target_vocabulary": loaded.target_vocabulary}
+    lengths = [LengthScore(minimum=0, maximum=3, sentences=90, bleu=40.0)]
+    lengths += [LengthScore(minimum=4, maximum=5, sentences=10, bleu=20.0)]
+    card = loaded.card.model_copy(update={"bleu_by_length": lengths})
+    save_model(folder / "en-fr", model=loaded.model, card=card, **vocabularies)
+    card = loaded.card.model_copy(
+        update={
+            "name": "tiny-fr-en",
+            "source_language": "fr",
+            "target_language": "en",
+            "examples": ["Où est la gare ?"],
+        }
+    )
+    save_model(folder / "fr-en", model=loaded.model, card=card, **vocabularies)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def two_way_server(two_models: Path) -> Iterator[Server]:
+    server = Server([], {"TRANSLATE_MODELS": str(two_models), "TRANSLATE_DEADLINE_SECONDS": "600"})
+    yield server
+    assert server.end() == 0, server.errors
+
+
 @pytest.fixture
 def start_server(tiny_model_directory: Path) -> Iterator[Callable[..., Server]]:
-    """`start_server(**environment)` is a server of the tiny model."""
+    """`start_server(**environment)` is a server of the tiny model, if `arguments` name no other."""
     servers: list[Server] = []
 
-    def start(**environment: Any) -> Server:
-        servers.append(Server(["--model", str(tiny_model_directory)], environment))
+    def start(*, arguments: list[str] | None = None, **environment: Any) -> Server:
+        servers.append(Server(arguments or ["--model", str(tiny_model_directory)], environment))
         return servers[-1]
 
     yield start

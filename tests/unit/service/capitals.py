@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import string
 import threading
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from service.decoder import Work
@@ -16,7 +18,7 @@ from translator.config import ModelConfig, SearchOptions
 from translator.decoder import ContinuousDecoder
 from translator.engines import Beams, Engine, Extensions
 from translator.engines.selection import best_extensions
-from translator.search import Hypothesis, Query
+from translator.search import Hypothesis, Query, Reading
 from translator.segmentation import Segments
 from translator.texts import Draft
 from translator.ticket import Ticket
@@ -104,7 +106,16 @@ class NearDecoder(ContinuousDecoder):
         if self.idle:
             self._woken.wait()
         self._woken.clear()
-        return super().step()
+        done = super().step()
+        for ticket in done:
+            if isinstance(ticket.query, Reading):
+                ticket.vector = self.vector(self._begun[0].sentences[ticket.query.source[0]])  # type: ignore[attr-defined]
+        return done
+
+    @staticmethod
+    def vector(sentence: str) -> Any:
+        """A sentence's vector: how often it has each letter."""
+        return np.array([sentence.lower().count(letter) for letter in string.ascii_lowercase], dtype=np.float32)
 
     def wake(self) -> None:
         self._woken.set()
@@ -152,6 +163,13 @@ class CapitalsTranslator:
             queries=tuple(Query((self.engine.number(sentence),), options) for sentence in number_of),
             places=places,
         )
+
+    def reading(self, text: str) -> Draft:
+        query = Reading((self.engine.number(text),), SearchOptions())
+        return Draft(Segments(text, ((0, len(text)),)), {}, 1, (text,), (query,), (0,))
+
+    def beginning(self, tokens: Sequence[int]) -> str:
+        return "".join(self.engine.sentences[token] for token in tokens).upper()
 
     def finish(self, draft: Draft, found: Sequence[Sequence[Hypothesis]]) -> Translation:
         said = ["".join(self.engine.sentences[token] for token in best.tokens) for best, *_ in found]

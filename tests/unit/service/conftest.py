@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from service.models import Offer
 from service.settings import Settings
 from service.state import service_of
 from tests.unit.service.capitals import PATIENCE, CapitalsTranslator, NearDecoder
+from translator.pair_index import PairIndex
 
 
 @pytest.fixture
@@ -23,12 +25,13 @@ def translator() -> CapitalsTranslator:
 
 @pytest.fixture
 def make_client(translator: CapitalsTranslator) -> Iterator[Any]:
-    """`make_client(**settings)` is a client of an application with these settings."""
+    """`make_client(**settings)` is a client of an application with these settings, and with an index of `pairs`."""
     apps: list[Flask] = []
 
-    def make(**settings: Any) -> FlaskClient:
+    def make(*, pairs: PairIndex | None = None, **settings: Any) -> FlaskClient:
         checked = Settings(**settings)
-        offer = Offer("capitals", translator, lambda: NearDecoder(translator.engine, rows=checked.batch_rows))
+        decoder = partial(NearDecoder, translator.engine, rows=checked.batch_rows)
+        offer = Offer("capitals", translator, decoder, pairs=pairs)
         app = create_app(checked, lambda: [offer])
         apps.append(app)
         return app.test_client()

@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batching import Batcher, DrainingError, QueueFullError, TranslationFailedError
-from service.jobs import Amount, Client, ClientGoneError, TooMuchWorkError
+from service.batching import Batcher
+from service.jobs import (
+    Amount,
+    Client,
+    ClientGoneError,
+    DrainingError,
+    QueueFullError,
+    TooMuchWorkError,
+    TranslationFailedError,
+)
 from service.metrics import Metrics
 from tests.unit.service.capitals import PATIENCE, CapitalsTranslator, NearDecoder
 from translator.config import SearchOptions
@@ -63,6 +71,42 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "this never came true"
         time.sleep(0.002)
+
+
+class Turnstile:
+    """In the place of the engine's event: lets one step through at a time."""
+
+    def __init__(self) -> None:
+        self.steps = threading.Semaphore(0)
+
+    def wait(self, timeout: float) -> bool:
+        return self.steps.acquire(timeout=timeout)
+
+
+def test_what_is_certain_is_told_before_the_sentence_is_there(
+    make_batcher: Any, translator: Any, pool: ThreadPoolExecutor
+) -> None:
+    batcher = make_batcher()
+    turnstile = translator.engine.may_go_on = Turnstile()
+    options = SearchOptions(beam_size=1, prefixes=True)
+    stream = batcher.stream(["one\ntwo"], options, seconds=PATIENCE)
+    turnstile.steps.release()  # both sentences' first token; their end is held back
+    number, draft, beginning = pool.submit(next, stream).result(PATIENCE)
+    assert (number, draft.segments.text, beginning) == (0, "one\ntwo", "ONE")
+    turnstile.steps.release(10)
+    found = list(stream)
+    assert [part.text for _, _, part in found if isinstance(part, Translation)] == ["ONE", "TWO"]
+    plain = batcher.stream(["one\ntwo"], SearchOptions(beam_size=1), seconds=PATIENCE)
+    assert [type(part) for *_, part in plain] == [Translation, Translation]
+
+
+def test_vectors_come_in_the_order_of_the_texts(make_batcher: Any) -> None:
+    batcher = make_batcher()
+    texts = ["salt", "pepper", "salt", ""]
+    vectors_ND = batcher.vectors(texts, seconds=PATIENCE)
+    assert vectors_ND.tolist() == [NearDecoder.vector(text).tolist() for text in texts]
+    with pytest.raises(QueueFullError):
+        batcher.vectors(["a"] * 201, seconds=PATIENCE)
 
 
 def texts_of(translations: Sequence[Translation]) -> list[str]:

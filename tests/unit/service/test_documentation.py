@@ -55,6 +55,7 @@ def holds(spec: Any, answer: Any, schema: dict[str, Any]) -> None:
         {"q": ["a\nb", "unheard", ""], "alternatives": 2, "scores": True, "sentences": True},
         {"q": ["Where is the station?"], "source": "auto"},
         {"q": "<p>a", "source": "auto", "format": "html"},
+        {"q": ["a", ""], "alternatives": 1, "scores": True, "probabilities": True},
         {"q": 5},
         {"q": "a", "target": "xx"},
     ],
@@ -80,6 +81,9 @@ def test_deepl_and_detection_are_as_it_says(client: FlaskClient, spec: Any) -> N
         ("/v2/translate", {"text": ["a"], "target_lang": "XX"}),
         ("/detect", {"q": "Where is the station?"}),
         ("/suggest", {}),
+        ("/vectors", {"q": ["Where", "is", "it"], "vectors": True}),
+        ("/vectors", {"q": "Where", "target": "xx"}),
+        ("/similar", {"q": "Where"}),
     ):
         response = client.post(path, json=body)
         described = spec["paths"][path]["post"]["responses"][str(response.status_code)]["content"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 
 from service.state import service_of
@@ -70,8 +71,9 @@ def test_the_page_says_what_the_model_is(client: FlaskClient) -> None:
     assert "curl -X POST http://localhost/translate" in page
 
 
-def test_the_page_needs_nothing_from_elsewhere(client: FlaskClient) -> None:
-    response = client.get("/")
+@pytest.mark.parametrize("path", ["/", "/vectors"])
+def test_the_pages_need_nothing_from_elsewhere(client: FlaskClient, path: str) -> None:
+    response = client.get(path)
     policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -81,19 +83,23 @@ def test_the_page_needs_nothing_from_elsewhere(client: FlaskClient) -> None:
     assets = re.findall(r'(?:src|href)="([^"]+)"', response.text)
     assert len(assets) >= 5
     for asset in assets:
-        assert asset.startswith("/")
-        with client.get(asset) as answer:
-            assert answer.status_code == 200
+        assert asset.startswith(("/", "#"))
+        if asset.startswith("/"):
+            with client.get(asset) as answer:
+                assert answer.status_code == 200
+    for link in re.findall(r'href="#([^"]+)"', response.text):
+        assert f'id="{link}"' in response.text
 
 
-def test_every_control_of_the_page_has_a_name(client: FlaskClient) -> None:
-    page = client.get("/").text
+@pytest.mark.parametrize(("path", "program"), [("/", "page.js"), ("/vectors", "vectors.js")])
+def test_every_control_of_a_page_has_a_name(client: FlaskClient, path: str, program: str) -> None:
+    page = client.get(path).text
     assert '<html lang="en">' in page
-    for control in re.findall(r"<textarea[^>]*id=\"(\w+)\"", page):
-        assert f'<label for="{control}">' in page
+    for control in re.findall(r"<(?:textarea|select|input)[^>]*id=\"([\w-]+)\"", page):
+        assert f'<label for="{control}"' in page
     for button in re.findall(r"<button[^>]*>(.*?)</button>", page, re.DOTALL):
         assert button.strip()
-    with client.get("/static/page.js") as script:
+    with client.get(f"/static/{program}") as script:
         scripted = set(re.findall(r"element\(\"([\w-]+)\"\)", script.text))
     assert scripted
     assert scripted <= set(re.findall(r'id="([\w-]+)"', page))

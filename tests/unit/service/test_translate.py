@@ -184,6 +184,44 @@ def test_a_stream_says_what_the_answer_says(client: FlaskClient, fields: dict[st
     assert [event["index"] for _, event in sentences] == sorted(event["index"] for _, event in sentences)
 
 
+def test_a_stream_of_tokens_says_beginnings_first(client: FlaskClient) -> None:
+    text = "one\nthree of 5\ntwo"
+    found = events(client, q=text, stream="tokens", beam_size=1)
+    said = [(name, one["index"], one["separator"], one["text"]) for name, one in found[:-1]]
+    # A prefix that comes no sooner than its sentence is left out; what is protected may yet be put right, and has none.
+    assert set(said[:-1]) <= {
+        *(("prefix", 0, separator, text) for separator, text in (("", "ONE"), ("\n", "TWO"))),
+        *(("sentence", 0, separator, text) for separator, text in (("", "ONE"), ("\n", "THREE OF 5"))),
+    }
+    assert len(said) == len(set(said))
+    assert [event for event in found if event[0] != "prefix"] == events(client, q=text, beam_size=1)
+    assert ask(client, q=text, stream="tokens") == {"translatedText": text.upper()}
+    html = events(client, q="<p>one</p>", stream="tokens", format="html")
+    assert [name for name, _ in html] == ["sentence", "done"]
+    assert client.post("/translate", json=PAIR | {"q": "a", "stream": "letters"}).status_code == 400
+
+
+def test_probabilities_cover_the_whole_translation(client: FlaskClient) -> None:
+    answer = ask(client, q=["  one\n", "", "A %s"], probabilities=True)
+    assert ["".join(piece["text"] for piece in pieces) for pieces in answer["probabilities"]] == answer[
+        "translatedText"
+    ]
+    assert ask(client, q="as it is", target="en", probabilities=True)["probabilities"] == [
+        {"text": "as it is", "probability": None}
+    ]
+    response = client.post("/translate", json=PAIR | {"q": "a", "probabilities": True, "format": "html"})
+    assert response.status_code == 400
+    assert "format=text" in response.json["error"]
+
+
+def test_alternatives_have_scores_where_they_are_asked_for(client: FlaskClient) -> None:
+    answer = ask(client, q=["a", "b"], alternatives=2, scores=True)
+    assert answer["alternativeScores"] == [[-2.0, -3.0], [-2.0, -3.0]]
+    assert "alternativeScores" not in ask(client, q="a", alternatives=2)
+    assert "alternativeScores" not in ask(client, q="a", scores=True)
+    assert "alternativeScores" not in ask(client, q="a", alternatives=2, scores=True, format="html")
+
+
 def test_a_stream_has_an_event_for_each_sentence(client: FlaskClient) -> None:
     found = events(client, q=" one\ntwo ")
     assert [(one["separator"], one["text"], one["rest"]) for name, one in found if name == "sentence"] == [
