@@ -150,7 +150,7 @@ def test_text_is_split_and_every_held_out_character_is_known(tmp_path: Path) -> 
 
 
 def test_a_recurrent_model_is_trained_and_its_gates_are_read() -> None:
-    text = read_text(SMOKE / "train.en", seed=1, share=0.02)
+    text = read_text(SMOKE / "train.en", seed=1, share=0.06)
     loaded = train_recurrent("lstm", text, seed=1)
     found = predict(loaded, text.held_out)
     assert found.unknown == 0

@@ -131,7 +131,7 @@ def test_options_that_do_not_go_together_are_refused_at_once(recipe_file: Path) 
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"smoke.*did you mean 'tatoeba-en-fr'\?"):
-        load_recipe("tatoeba")
+        load_recipe("tatoeba-enfr")
 
 
 @pytest.mark.parametrize("content", [b"name = ", b"name = '\xff'"])

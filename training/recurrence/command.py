@@ -58,7 +58,7 @@ def recurrence(parts: tuple[str, ...], output: Path, text_file: Path, sentence: 
 
     gradients: ‖∂h_T/∂h_t‖ against the lag, before and after learning to recall. brackets: who matches brackets, by
     how deep they are nested. characters: bits per character beside n-grams and hidden Markov models, and what the
-    gates do over a sentence. Without a PART, all of them, in some ten minutes on one core.
+    gates do over a sentence. Without a PART, all of them, in less than ten minutes on one core.
     """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     chosen = [part for part in PARTS if part in parts or not parts]
