@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from training.errors import InputError
-from training.recurrence.baselines import characters, hidden_markov_bits, n_gram_bits
+from training.recurrence.baselines import characters, hidden_markov_bits, n_gram_bits, require_packages
 from training.recurrence.characters import read_text, train_recurrent
 from training.recurrence.gates import gate_activations, read, summarised
 from translator.cells import LSTM, TwoGateGRU, make_cell
@@ -150,7 +150,7 @@ def test_text_is_split_and_every_held_out_character_is_known(tmp_path: Path) -> 
 
 
 def test_a_recurrent_model_is_trained_and_its_gates_are_read() -> None:
-    text = read_text(SMOKE / "train.en", seed=1, share=0.02)
+    text = read_text(SMOKE / "train.en", seed=1, share=0.06)
     loaded = train_recurrent("lstm", text, seed=1)
     found = predict(loaded, text.held_out)
     assert found.unknown == 0
@@ -160,3 +160,10 @@ def test_a_recurrent_model_is_trained_and_its_gates_are_read() -> None:
     assert {name: each.shape for name, each in read(loaded, sentence).items()} == {
         name: (len(sentence), 128) for name in ("input", "forget", "output")
     }
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_packages()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"missing: hmmlearn, nltk; install them: pip install '\.\[plots\]'"):
+        require_packages()

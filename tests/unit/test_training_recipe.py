@@ -130,8 +130,8 @@ def test_options_that_do_not_go_together_are_refused_at_once(recipe_file: Path) 
 
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"smoke.*did you mean 'multi30k-de-en'\?"):
-        load_recipe("multi30k")
+    with pytest.raises(InputError, match=r"smoke.*did you mean 'tatoeba-en-fr'\?"):
+        load_recipe("tatoeba-enfr")
 
 
 @pytest.mark.parametrize("content", [b"name = ", b"name = '\xff'"])

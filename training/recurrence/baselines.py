@@ -6,6 +6,7 @@ a character and has to be predicted, too.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +16,14 @@ from training.errors import InputError
 
 END = "\n"
 _START = "\x02"
-_INSTALL = "needs the package '{name}'; install it: pip install '.[plots]'"
+_PACKAGES = ("hmmlearn", "nltk")
+
+
+def require_packages() -> None:
+    """Raises `InputError` where one of the two packages is missing."""
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"missing: {', '.join(missing)}; install them: pip install '.[plots]'")
 
 
 def characters(texts: Sequence[str]) -> int:
@@ -27,12 +35,10 @@ def n_gram_bits(train: Sequence[str], tested: Sequence[str], order: int) -> floa
     """Bits per character of `tested` by n-grams of `train` with n up to `order`.
 
     Counts of each order are interpolated with those of the order below (Witten & Bell 1991); single characters are
-    not smoothed. Raises `InputError` where nltk is missing, or a character of `tested` does not occur in `train`.
+    not smoothed. Raises `InputError` where a character of `tested` does not occur in `train`.
     """
-    try:
-        from nltk.lm import WittenBellInterpolated
-    except ModuleNotFoundError as error:
-        raise InputError(f"an n-gram model {_INSTALL.format(name=error.name)}") from error
+    from nltk.lm import WittenBellInterpolated
+
     _check(train, tested)
     model = WittenBellInterpolated(order)
     model.fit(_n_grams(train, order), vocabulary_text=[*sorted(set("".join(train))), END])
@@ -64,12 +70,10 @@ def hidden_markov_bits(
 ) -> float:
     """Bits per character of `tested` by a hidden Markov model of so many states, fitted to `train` by Baum-Welch.
 
-    Raises `InputError` where hmmlearn is missing, or a character of `tested` does not occur in `train`.
+    Raises `InputError` where a character of `tested` does not occur in `train`.
     """
-    try:
-        from hmmlearn.hmm import CategoricalHMM
-    except ModuleNotFoundError as error:
-        raise InputError(f"a hidden Markov model {_INSTALL.format(name=error.name)}") from error
+    from hmmlearn.hmm import CategoricalHMM
+
     _check(train, tested)
     number_of = {symbol: number for number, symbol in enumerate(sorted({*"".join(train), END}))}
 

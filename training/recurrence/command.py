@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.errors import InputError
+from training.recurrence.baselines import require_packages
 from training.recurrence.brackets import measure_brackets
 from training.recurrence.characters import CharacterText, measure_characters, read_text
 from training.recurrence.figures import NAMES, draw_brackets, draw_characters, draw_gates, draw_gradients
@@ -57,11 +58,14 @@ def recurrence(parts: tuple[str, ...], output: Path, text_file: Path, sentence: 
 
     gradients: ‖∂h_T/∂h_t‖ against the lag, before and after learning to recall. brackets: who matches brackets, by
     how deep they are nested. characters: bits per character beside n-grams and hidden Markov models, and what the
-    gates do over a sentence. Without a PART, all of them, in some ten minutes on one core.
+    gates do over a sentence. Without a PART, all of them, in less than ten minutes on one core.
     """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     chosen = [part for part in PARTS if part in parts or not parts]
-    text = read_text(text_file, seed=seed, share=share) if "characters" in chosen else None
+    text = None
+    if "characters" in chosen:  # what would be in the way of it is better known before the other parts than after them
+        require_packages()
+        text = read_text(text_file, seed=seed, share=share)
     if text is not None and not set(sentence) <= set("".join(text.train)):
         raise InputError(f"--sentence: {text_file} does not have all of its characters; give another sentence")
     try:
