@@ -22,6 +22,7 @@ from service.models import LoadError, Offer
 from service.problems import Problem, problem_response, register_problems, unavailable
 from service.proxies import TrustedProxies
 from service.routes import deepl, documentation, files, languages, operations, pages, translate, vectors
+from service.schemas import check_body
 from service.settings import Settings
 from translator.ticket import DeadlineError
 
@@ -43,6 +44,7 @@ def create_app(settings: Settings, find: Callable[[], list[Offer]]) -> Flask:
 
     observation.register(app)
     app.before_request(_refuse_over_limit)
+    app.before_request(_check_body)
     authentication.register(app)
     if settings.allowed_origins:
         CORS(
@@ -93,3 +95,8 @@ def create_app(settings: Settings, find: Callable[[], list[Offer]]) -> Flask:
 def _refuse_over_limit() -> None:
     if REFUSED in request.environ:
         raise unavailable("Too many requests at once; try again in a moment.", "too_many_requests")
+
+
+def _check_body() -> None:
+    if request.method == "POST":
+        check_body(request)

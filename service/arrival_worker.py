@@ -71,11 +71,12 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         """Whether a thread would have to wait for the client. Called in a thread."""
         buffered = conn.parser.unreader.buf.getvalue() if conn.parser is not None else b""
         stage, asked = self._arriving.pop(conn, (None, 0 if buffered else 1))
+        if stage is not None:
+            wake_at(conn.sock, 1)
         came = peek(conn.sock)
         # Woken by less than was asked for, more cannot come: the client has ended, or the kernel holds no more.
         wanted = awaited(buffered + came, service_of(self.wsgi).settings.body_bytes) if len(came) >= asked else None
         if wanted is None:
-            wake_at(conn.sock, 1)
             return False
         if wanted.stage is not stage:
             conn.timeout = time.monotonic() + self.patience[wanted.stage]

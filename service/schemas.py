@@ -222,17 +222,29 @@ def check_texts(texts: list[str], settings: Settings) -> None:
 Schema = TypeVar("Schema", bound=_Request)
 
 
+def check_body(request: Request) -> None:
+    """To be called before anything reads a part of the body: gunicorn hands on what came before a connection ended, and
+    Werkzeug ends a chunked body at the limit, without a word; half a text must not pass for a whole one.
+
+    Raises:
+        Problem: 400 for a body that is not whole, 415 for one that is compressed.
+        werkzeug.exceptions.RequestEntityTooLarge: it is over the limit.
+    """
+    if request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
+    received, announced, limit = len(request.get_data()), request.content_length, request.max_content_length
+    if announced is None and limit is not None and received >= limit:
+        raise RequestEntityTooLarge
+    if announced is not None and received < announced:
+        raise bad_request(f"The body ended after {received:,} bytes of {announced:,}.")
+
+
 def read_request(schema: type[Schema], request: Request) -> Schema:
     """The fields of a request, wherever they stand: JSON, form, multipart form, or query string with an empty body.
 
     Raises:
-        Problem: 400 for malformed JSON and for missing or wrong fields, 415 for a content type not understood, and for
-            a compressed body.
-        werkzeug.exceptions.RequestEntityTooLarge: the body is over the limit.
+        Problem: 400 for malformed JSON and for missing or wrong fields, 415 for a content type not understood.
     """
-    if request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
-    _refuse_partial_body(request)
     if request.mimetype in _FORM_TYPES:
         return _validated(schema, _form_fields(request, schema), strict=False)
     body = request.get_data()
@@ -243,17 +255,6 @@ def read_request(schema: type[Schema], request: Request) -> Schema:
         detail = f"Send application/json, application/x-www-form-urlencoded or multipart/form-data{received}."
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)
     return _validated(schema, _json_fields(body), strict=True)
-
-
-def _refuse_partial_body(request: Request) -> None:
-    """gunicorn hands on what came before a connection ended, and Werkzeug ends a chunked body at the limit, without a
-    word; half a text must not pass for a whole one.
-    """
-    received, announced, limit = len(request.get_data()), request.content_length, request.max_content_length
-    if announced is None and limit is not None and received >= limit:
-        raise RequestEntityTooLarge
-    if announced is not None and received < announced:
-        raise bad_request(f"The body ended after {received:,} bytes of {announced:,}.")
 
 
 def _form_fields(request: Request, schema: type[_Request]) -> dict[str, Any]:
