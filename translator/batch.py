@@ -44,8 +44,8 @@ class LiveBatch:
     history_RT: npt.NDArray[np.int32]  # a sentence's tokens begin at 0
     trail_RT: npt.NDArray[np.float32]  # log p up to each of these tokens; [R, 0] where no sentence wants to know
     grown: list[Ticket] = field(default_factory=list, init=False)  # whose prefix has become longer
-    traced: bool = field(init=False)  # whether a sentence wants the probabilities of its tokens
-    followed: bool = field(init=False)  # whether a sentence wants to know what is certain of it
+    traced: bool = field(default=True, init=False)  # whether a sentence wants the probabilities of its tokens
+    followed: bool = field(default=True, init=False)  # whether a sentence wants to know what is certain of it
     reserved_rows: int = field(init=False)
     reserved_tokens: int = field(init=False)
 
@@ -80,10 +80,11 @@ class LiveBatch:
 
     def join(self, others: LiveBatch) -> None:
         """Take in the sentences of another batch, behind one's own."""
-        traced = self.traced or others.traced
+        self.traced = self.traced or others.traced
+        self.followed = self.followed or others.followed
         longest = max(self.history_RT.shape[1], others.history_RT.shape[1])
-        self._widen(longest, traced=traced)
-        others._widen(longest, traced=traced)
+        self._widen(longest, traced=self.traced)
+        others._widen(longest, traced=self.traced)
         self.rows = self.engine.append(self.rows, others.rows)
         self.tickets = self.tickets + others.tickets
         for name in (*_BY_SENTENCE, *_BY_ROW):
@@ -220,8 +221,8 @@ class LiveBatch:
         """Count what the sentences may come to need, and find out what they want to know."""
         self.reserved_rows = sum(ticket.query.rows for ticket in self.tickets)
         self.reserved_tokens = sum(len(ticket.query.source) + 1 for ticket in self.tickets)
-        self.traced = any(ticket.query.options.probabilities for ticket in self.tickets)
-        self.followed = any(ticket.query.options.prefixes for ticket in self.tickets)
+        self.traced = self.traced and any(ticket.query.options.probabilities for ticket in self.tickets)
+        self.followed = self.followed and any(ticket.query.options.prefixes for ticket in self.tickets)
         if not self.traced:
             self.trail_RT = _no_trail(len(self.tokens_R))
 
