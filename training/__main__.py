@@ -20,6 +20,7 @@ _ELSEWHERE = {
     "evaluate": "training.evaluation",
     "learning-rate": "training.learning_rate_range",
     "rescore": "training.rescoring",
+    "scorecard": "training.scorecard.command",
     "train-language-model": "training.language_model",
 }
 
