@@ -18,6 +18,7 @@ _ELSEWHERE = {
     "attention-map": "training.attention_map",
     "average": "training.average",
     "evaluate": "training.evaluation",
+    "figures": "training.paper_figures",
     "learning-rate": "training.learning_rate_range",
     "rescore": "training.rescoring",
     "scorecard": "training.scorecard.command",

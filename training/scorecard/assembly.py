@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
 import sacrebleu
@@ -11,11 +10,10 @@ from rich.console import Console
 
 from training.cost import parameter_count
 from training.distributed import World
-from training.errors import InputError
 from training.model_card import device_name
-from training.parallel_text import ParallelText, read_parallel_text
+from training.parallel_text import prepared_test_set
 from training.phrases import PHRASES
-from training.prepared import Prepared
+from training.prepared import Prepared, training_sources
 from training.progress import read_log
 from training.recipe import Recipe
 from training.scorecard.corpus_rows import corpus_rows
@@ -33,30 +31,13 @@ from training.scorecard.text_claims import text_claims
 from training.sentence_space import centred_vectors
 from training.terminal import progress_bar
 
-# Enough to know how frequent a word is; the training text of a large corpus has hundreds of times as many.
-_FREQUENCY_SENTENCES = 200_000
 _ORDINARY_SENTENCES = 500
 _SAMPLES = 3
 
 
-def test_text(prepared: Prepared) -> ParallelText:
-    """The prepared corpus's test set. Raises InputError."""
-    source, target = (prepared.path / f"test.{side}.txt" for side in ("source", "target"))
-    if not source.exists():
-        raise InputError(f"{prepared.path}: has no test set; prepare the corpus again")
-    return read_parallel_text(source, target, f"{prepared.record.corpus_name} test")
-
-
-def training_text(prepared: Prepared) -> list[str]:
-    """Source sentences of the training pairs, the first ones of a large corpus."""
-    pairs = prepared.train
-    numbers = islice(range(len(pairs)), _FREQUENCY_SENTENCES)
-    return [prepared.source_vocabulary.decode(pairs.source(number).tolist()) for number in numbers]
-
-
 def measure_all(runs: list[PlannedRun], prepared: Prepared, budget: Budget, output: Path) -> Results:
     """Measure every model and ensemble of the grid, or read what was measured before. Raises InputError."""
-    bench = Bench(test_text(prepared), World.alone().device)
+    bench = Bench(prepared_test_set(prepared), World.alone().device)
     paths = {run.member: run.folder.model for run in runs}
     best = [paths[member] for member in paths if _is_best(member, budget)]
     sizes = sorted({size for size in (2, budget.ensemble) if size <= len(best)})
@@ -89,7 +70,7 @@ def measure_all(runs: list[PlannedRun], prepared: Prepared, budget: Budget, outp
         for member, path in paths.items():
             if _is_best(member, budget):
                 vectors[member] = centred_vectors(bench.load([path]).loaded, phrases.texts(), ordinary)
-    return Results(budget, bench.text, singles, ensembles, rescored, training_text(prepared), phrases, vectors)
+    return Results(budget, bench.text, singles, ensembles, rescored, training_sources(prepared), phrases, vectors)
 
 
 def score(recipe: Recipe, runs: list[PlannedRun], prepared: Prepared, results: Results, console: Console) -> Scorecard:

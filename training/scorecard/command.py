@@ -52,6 +52,7 @@ def scorecard(
     scorecard.json and scorecard.html there.
     """
     from training.folders import write_file
+    from training.parallel_text import prepared_test_set
     from training.preparation import open_prepared
     from training.recipe import load_recipe
     from training.scorecard.runs import plan, show_plan, train_all
@@ -74,10 +75,10 @@ def scorecard(
     if dry_run:
         show_plan(runs, pairs, Console())
         return
-    from training.scorecard.assembly import measure_all, score, test_text
+    from training.scorecard.assembly import measure_all, score
     from training.scorecard.report import markdown, page, verdict_text
 
-    test_text(pairs)  # found out before hours of training
+    prepared_test_set(pairs)  # found out before hours of training
     train_all(runs, pairs, console)
     results = measure_all(runs, pairs, budget, folder)
     card = score(loaded, runs, pairs, results, console)

@@ -20,7 +20,6 @@ from training.updating import BatchLoss, Updater
 from translator.config import SearchOptions
 from translator.decoder import decode
 from translator.engines import make_engine
-from translator.model import Seq2Seq
 from translator.scoring import score_pairs
 from translator.search import Query
 
@@ -135,6 +134,8 @@ def _objective(recipe: Recipe) -> Row:
 
 def _search(recipe: Recipe) -> Row:
     model = small_model(recipe)
+    with torch.no_grad():
+        model.decoder.output.bias[EOS_ID] += 0.1  # so that hypotheses of several lengths are finished
     engine = make_engine(model, source_eos_id=EOS_ID, target_eos_id=EOS_ID, name="reference")
     (alpha,) = recipe.evaluation.length_penalties
     options = SearchOptions(beam_size=12, max_length=12)
