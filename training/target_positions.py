@@ -49,7 +49,7 @@ def encoded_pairs(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[i
 
 @torch.inference_mode()
 def token_scores(loaded: LoadedModel, pairs: EncodedPairs) -> list[TokenScores]:
-    """The scores of every pair, in float32 on the model's own device. `<pad>` has probability 0."""
+    """The scores of every pair, in float32 on the model's own device."""
     device = loaded.model.decoder.output.weight.device
     pad_id, eos_id = loaded.target_vocabulary.pad_id, loaded.target_vocabulary.eos_id
     found: dict[int, TokenScores] = {}
@@ -57,9 +57,10 @@ def token_scores(loaded: LoadedModel, pairs: EncodedPairs) -> list[TokenScores]:
         batch = collate(pairs, indices, pad_id=pad_id, eos_id=eos_id).to(device)
         features_BTO = loaded.model(batch.source_BS, batch.target_inputs_BT, loaded.source_vocabulary.eos_id)
         logits_NV = loaded.model.logits(features_BTO.flatten(0, 1)[batch.positions_N]).float()
-        logits_NV[:, pad_id] = -torch.inf
-        log_probabilities_N = torch.log_softmax(logits_NV, dim=1).gather(1, batch.targets_N[:, None]).squeeze(1)
-        hits_N = logits_NV.argmax(dim=1) == batch.targets_N
+        all_NV = torch.log_softmax(logits_NV, dim=1)
+        log_probabilities_N = all_NV.gather(1, batch.targets_N[:, None]).squeeze(1)
+        all_NV[:, pad_id] = -torch.inf  # it is never chosen
+        hits_N = all_NV.argmax(dim=1) == batch.targets_N
         borders = np.cumsum(pairs.target_lengths[indices] + 1)[:-1]
         for index, log_probabilities, hits in zip(
             indices.tolist(),

@@ -13,7 +13,7 @@ from training.distributed import World
 from training.optimisation import clip_gradient, learning_rate, make_optimiser
 from training.prepared import EncodedPairs
 from training.recipe import Recipe
-from training.scorecard.preset import EOS_ID, small_model
+from training.scorecard.preset import EOS_ID, paper_recipe, small_model
 from training.scorecard.rows import Row, fact
 from training.target_positions import encoded_pairs
 from training.updating import BatchLoss, Updater
@@ -54,7 +54,7 @@ def _pairs() -> EncodedPairs:
 def _schedule(recipe: Recipe) -> Row:
     options = recipe.optimisation
     optimiser = make_optimiser([nn.Parameter(torch.zeros(1))], options)
-    momentum = optimiser.defaults.get("momentum")
+    momentum = optimiser.defaults.get("momentum", 0.0)
     updates_an_epoch = 1000
     epochs = (0.0, 4.999, 5.0, 5.5, 6.0, 6.5, 7.0, 7.499)
     rates = [learning_rate(options, round(epoch * updates_an_epoch), updates_an_epoch) for epoch in epochs]
@@ -133,7 +133,7 @@ def _objective(recipe: Recipe) -> Row:
 
 
 def _search(recipe: Recipe) -> Row:
-    model = small_model(recipe)
+    model = small_model(paper_recipe())  # the search does not depend on the network
     with torch.no_grad():
         model.decoder.output.bias[EOS_ID] += 0.1  # so that hypotheses of several lengths are finished
     engine = make_engine(model, source_eos_id=EOS_ID, target_eos_id=EOS_ID, name="reference")
