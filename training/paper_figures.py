@@ -265,33 +265,35 @@ def _positions(inputs: _Inputs, output: Path) -> Iterator[str]:
 
 
 def _both_directions(inputs: _Inputs) -> dict[str, list[LoadedModel]]:
-    """Models of the runs that differ in direction and seed alone: as many of each, of the deepest network."""
+    """LSTMs of the runs that differ in direction and seed alone: as many of each, of the shape that is best on dev."""
     from translator.description import ModelDirectoryError
     from translator.directory import load_model
 
-    by_shape: dict[tuple[int, int, str], dict[bool, list[LoadedModel]]] = {}
+    by_shape: dict[str, dict[bool, list[LoadedModel]]] = {}
     for folder in inputs.run_folders():
         try:
             loaded = load_model(folder / "model", inputs.device)
         except ModelDirectoryError:
             continue  # a run that has not saved a model yet
-        config = loaded.config
-        shape = (
-            config.num_layers,
-            config.hidden_size,
-            config.model_copy(update={"reverse_source": True}).model_dump_json(),
-        )
-        if config.cell == "lstm":
-            by_shape.setdefault(shape, {}).setdefault(config.reverse_source, []).append(loaded)
-    both = {shape: models for shape, models in by_shape.items() if len(models) == 2}
+        shape = loaded.config.model_copy(update={"reverse_source": True}).model_dump_json()
+        if loaded.config.cell == "lstm":
+            by_shape.setdefault(shape, {}).setdefault(loaded.config.reverse_source, []).append(loaded)
+    both = [directions for directions in by_shape.values() if len(directions) == 2]
     if not both:
-        raise _LeftOutError("it needs runs of one network forward and reversed")
-    layers, width, _ = shape = max(both)
-    seeds = min(map(len, both[shape].values()))
+        raise _LeftOutError("it needs runs of one LSTM forward and reversed")
+    best = max(both, key=_mean_dev_bleu)
+    config = best[True][0].config
+    seeds = min(map(len, best.values()))
     return {
-        f"{'reversed' if reverses else 'forward'}, {layers} × {width}": both[shape][reverses][:seeds]
+        f"{'reversed' if reverses else 'forward'}, {config.num_layers} × {config.hidden_size}":
+        best[reverses][:seeds]
         for reverses in (False, True)
-    }
+    }  # fmt: skip
+
+
+def _mean_dev_bleu(directions: dict[bool, list[LoadedModel]]) -> float:
+    scores = [loaded.card.score("BLEU") for models in directions.values() for loaded in models]
+    return float(np.mean([0.0 if score is None else score.value for score in scores]))
 
 
 def _attention_map(inputs: _Inputs, output: Path) -> Iterator[str]:

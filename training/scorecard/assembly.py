@@ -17,6 +17,7 @@ from training.prepared import Prepared, training_sources
 from training.progress import read_log
 from training.recipe import Recipe
 from training.scorecard.corpus_rows import corpus_rows
+from training.scorecard.direction_claims import direction_claims
 from training.scorecard.grid import Budget, Member
 from training.scorecard.measuring import BEAMS, Bench
 from training.scorecard.network_claims import network_claims
@@ -85,6 +86,7 @@ def score(recipe: Recipe, runs: list[PlannedRun], prepared: Prepared, results: R
         *corpus_rows(
             recipe, prepared.train, _words_a_second(best), f"{best.member.configuration}, width {budget.width}"
         ),
+        *direction_claims(results),
         *network_claims(results),
         *text_claims(results, prepared.record.corpus.target_language),
     ]

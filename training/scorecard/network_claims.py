@@ -1,90 +1,22 @@
-"""Rows that compare networks: direction, depth, cell, beam, ensemble."""
+"""Rows about depth, beam and ensembles."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from training.scorecard.measuring import BEAMS
-from training.scorecard.resampling import Estimate, mean
-from training.scorecard.results import Configuration, Results, by_thirds
+from training.scorecard.resampling import mean
+from training.scorecard.results import Configuration, Results
 from training.scorecard.rows import Row, fact, measured, not_tested
 
 _WIDEST = max(BEAMS)
 _SMALL_LOSS = 0.1
 _MOST_OF_IT = 0.5
-_PARTS = ("first", "middle", "last")
 
 
 def network_claims(results: Results) -> list[Row]:
-    """P9, P11, P12, P24, P26, P27, P38 and P39."""
-    return [
-        _reversal(results),
-        _long_sentences(results),
-        _depth(results),
-        _beam(results),
-        _ensembles(results),
-        _cost(results),
-        _simpler_cells(results),
-        _positions(results),
-    ]
-
-
-def _difference(
-    results: Results, better: Configuration, other: Configuration, beam: int
-) -> tuple[Estimate, list[float]]:
-    """How much higher the BLEU of `better` is, on average over the seeds, and seed by seed."""
-    pairs = zip(results.members(better), results.members(other), strict=True)
-    differences = [results.bleu(mine, beam) - results.bleu(yours, beam) for mine, yours in pairs]
-    return mean(differences), [each.value for each in differences]
-
-
-def _reversal(results: Results) -> Row:
-    best, forward = results.best, results.best.other_direction()
-    effect, by_seed = _difference(results, best, forward, _WIDEST)
-    bleu = [results.mean_bleu(results.members(each), _WIDEST).value for each in (forward, best)]
-    perplexity = [results.mean_perplexity(results.members(each)).value for each in (forward, best)]
-    others = []
-    for depth in results.budget.depths:
-        if depth != best.depth:
-            reverses = Configuration("lstm", True, depth)
-            gain, _ = _difference(results, reverses, reverses.other_direction(), _WIDEST)
-            low, high = gain.interval
-            others.append(f"depth {depth}: {gain.value:+.2f} ({low:+.2f} to {high:+.2f})")
-    return measured(
-        "P9",
-        "reversing the source helps",
-        "perplexity 5.8 → 4.7, BLEU 25.9 → 30.6 (26.17 → 30.59 in Table 1)",
-        f"depth {best.depth}: perplexity {perplexity[0]:.2f} → {perplexity[1]:.2f}, BLEU {bleu[0]:.2f} → {bleu[1]:.2f}"
-        + (f"; BLEU gained at {', '.join(others)}" if others else ""),
-        effect,
-        name=f"BLEU at depth {best.depth}",
-        by_seed=by_seed,
-    )
-
-
-def _long_sentences(results: Results) -> Row:
-    short, _, long = by_thirds([len(source.split()) for source in results.text.sources])
-    gains = []
-    for sentences in (short, long):
-        pairs = zip(results.members(results.best), results.members(results.best.other_direction()), strict=True)
-        gains.append(
-            [results.bleu(mine, _WIDEST, sentences) - results.bleu(yours, _WIDEST, sentences) for mine, yours in pairs]
-        )
-    on_short, on_long = mean(gains[0]), mean(gains[1])
-    longest = len(
-        results.text.sources[int(max(long, key=lambda index: len(results.text.sources[index].split())))].split()
-    )
-    fewest = min(len(results.text.sources[int(index)].split()) for index in long)
-    return measured(
-        "P11",
-        "reversed models do better on long sentences",
-        "much better; no figure",
-        f"BLEU gained by reversal: {on_long.value:+.2f} on the third of longest sentences ({fewest} to {longest} "
-        f"words), {on_short.value:+.2f} on the shortest third",
-        on_long,
-        name="BLEU on long sentences",
-        by_seed=[each.value for each in gains[1]],
-    )
+    """P12, P24, P26 and P27."""
+    return [_depth(results), _beam(results), _ensembles(results), _cost(results)]
 
 
 def _depth(results: Results) -> Row:
@@ -180,56 +112,4 @@ def _cost(results: Results) -> Row:
         f"{ensemble:.1f} s against {single:.1f} s for {len(results.text.sources):,} sentences, "
         f"{2 * largest} against {_WIDEST} hypotheses a step",
         holds=ensemble < single,
-    )
-
-
-def _simpler_cells(results: Results) -> Row:
-    """Section 5: not verified by the authors."""
-    depth = min(results.budget.depths)
-    figures = []
-    for cell, name in (("rnn", "RNN"), ("cudnn-gru", "GRU"), ("lstm", "LSTM")):
-        for reverses in (False, True):
-            members = results.members(Configuration(cell, reverses, depth))  # type: ignore[arg-type]
-            source = mean([results.from_source(member) for member in members])
-            figures.append(
-                f"{name} {'reversed' if reverses else 'forward'}: perplexity "
-                f"{results.mean_perplexity(members).value:.2f}, BLEU {results.mean_bleu(members, _WIDEST).value:.2f}, "
-                f"{source.value:.2f} nats a token from the source"
-            )
-    forward, reverse = (results.members(Configuration("rnn", reverses, depth)) for reverses in (False, True))
-    gains = [
-        results.log_perplexity(mine) - results.log_perplexity(yours)
-        for mine, yours in zip(forward, reverse, strict=True)
-    ]
-    return measured(
-        "P38",
-        "a plain RNN, which did not train on sources read forward, trains on reversed ones",
-        "believed, not verified",
-        f"depth {depth}, same budget: " + "; ".join(figures),
-        mean(gains),
-        name="nats a token that reversal saves the RNN",
-        by_seed=[each.value for each in gains],
-        form="+.3f",
-    )
-
-
-def _positions(results: Results) -> Row:
-    pairs = list(zip(results.members(results.best), results.members(results.best.other_direction()), strict=True))
-    parts = []
-    for part in range(len(_PARTS)):
-        gains = [
-            (results.accuracy_by_part(mine)[part] - results.accuracy_by_part(yours)[part]).map(lambda gain: 100 * gain)
-            for mine, yours in pairs
-        ]
-        parts.append(gains)
-    return measured(
-        "P39",
-        "reversal helps memory as a whole, and not the first target words alone",
-        "believed",
-        "points of accuracy gained, "
-        + ", ".join(f"{name} third {mean(gains).value:+.1f}" for name, gains in zip(_PARTS, parts, strict=True)),
-        mean(parts[-1]),
-        name="points in the last third",
-        by_seed=[each.value for each in parts[-1]],
-        form="+.1f",
     )
