@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 _DOTS_AN_INCH = 100
+# A palette makes a file of a third of the size.
+_COLOURS = 64
 Data = dict[str, Any]
 
 
@@ -47,15 +50,15 @@ def draw_beam_sizes(data: Data, figure: Path) -> None:
 
 
 def draw_learning_curves(data: Data, figure: Path) -> None:
-    """Training perplexity and BLEU on dev by epoch, a line for each run, a colour for each configuration."""
+    """Training perplexity and BLEU on dev by epoch: of each configuration the mean over its runs."""
+    runs_of: dict[str, list[Data]] = {}
+    for run in data["runs"]:
+        runs_of.setdefault(run["configuration"], []).append(run)
     with _axes(figure, columns=2, width=5.5) as (training, dev):
-        colours: dict[str, int] = {}
-        for run in data["runs"]:
-            is_first = run["configuration"] not in colours
-            number = colours.setdefault(run["configuration"], len(colours))
-            style = {"color": f"C{number % 10}", "linestyle": ("-", "--", ":")[number // 10 % 3], "alpha": 0.8}
-            training.plot(*_columns(run["training"]), label=run["configuration"] if is_first else None, **style)
-            dev.plot(*_columns(run["dev_bleu"]), marker=".", **style)
+        for number, (name, runs) in enumerate(runs_of.items()):
+            style = {"color": f"C{number % 10}", "linestyle": ("-", "--", ":")[number // 10 % 3], "linewidth": 1}
+            training.plot(*_mean_curve([run["training"] for run in runs]), label=f"{name} ({len(runs)})", **style)
+            dev.plot(*_mean_curve([run["dev_bleu"] for run in runs]), marker=".", **style)
         training.set(xlabel="epoch", ylabel="training perplexity", yscale="log")
         dev.set(xlabel="epoch", ylabel="BLEU on dev")
         training.legend(fontsize=7)
@@ -82,15 +85,20 @@ def _axes(figure: Path, *, columns: int = 1, width: float = 7.0, height: float =
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from PIL import Image  # matplotlib needs it, too
 
     size = (width * columns, height)
     drawing, axes = pyplot.subplots(1, columns, figsize=size, layout="constrained", squeeze=False)
     try:
         yield list(axes[0])
-        drawing.savefig(figure, dpi=_DOTS_AN_INCH)
+        image = BytesIO()
+        drawing.savefig(image, dpi=_DOTS_AN_INCH)
+        Image.open(image).convert("RGB").quantize(_COLOURS).save(figure, optimize=True)
     finally:
         pyplot.close(drawing)
 
 
-def _columns(points: list[list[float]]) -> tuple[list[float], list[float]]:
-    return [x for x, _ in points], [y for _, y in points]
+def _mean_curve(curves: list[list[list[float]]]) -> tuple[list[float], list[float]]:
+    """Epochs and means of the points that all runs have; runs of one configuration are logged at the same updates."""
+    points = list(zip(*curves, strict=False))
+    return [point[0][0] for point in points], [sum(y for _, y in point) / len(point) for point in points]

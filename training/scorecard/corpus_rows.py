@@ -54,7 +54,7 @@ def corpus_rows(recipe: Recipe, pairs: EncodedPairs, words_a_second: float, netw
 def time_lags(source_length: int, target_length: int, *, reverses: bool) -> NDArray[np.int64]:
     """Steps between reading a source word and writing the target word on the diagonal beside it, int64 [target]."""
     target = np.arange(target_length)
-    source = target * source_length // target_length
+    source = (2 * target + 1) * source_length // (2 * target_length)  # where the middle of the target word falls
     read_at = source_length - 1 - source if reverses else source
     return source_length + target - read_at
 

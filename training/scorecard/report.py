@@ -6,12 +6,13 @@ import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import jinja2
 from pydantic import BaseModel, ConfigDict, Field
 
 from training.scorecard.grid import Budget
-from training.scorecard.rows import Row
+from training.scorecard.rows import Row, Verdict
 from translator import __version__
 
 _TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -66,7 +67,7 @@ class Scorecard(_Part):
     def counts(self) -> dict[str, int]:
         """How many rows have each verdict."""
         verdicts = [row.verdict for row in self.rows]
-        return {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(sorted(verdicts))}
+        return {verdict: verdicts.count(verdict) for verdict in get_args(Verdict)}
 
 
 def interval_text(row: Row) -> str:
@@ -102,7 +103,7 @@ def budget_text(card: Scorecard) -> str:
         f"{', '.join(map(str, budget.depths))}, {budget.epochs:g} epochs ({card.updates:,} updates), "
         f"{card.optimisation}; "
         f"{budget.seeds} seeds, and {max(budget.seeds, budget.ensemble)} of the deepest reversed network. "
-        f"{card.training_minutes:.0f} minutes of training in all on {card.device}, torch {card.torch_version}. "
+        f"{card.training_minutes:.0f} min of training in all on {card.device}, torch {card.torch_version}. "
         f"Test set: {card.test_set}, {card.sentences:,} sentences; sacreBLEU `{card.signature}`, length penalty 0, "
         f"float32; where no beam is named, 12. Intervals: the middle 95 % over {card.resamples:,} resampled test sets, "
         "the same for all models (paired); ± is the standard deviation over seeds."
@@ -111,7 +112,7 @@ def budget_text(card: Scorecard) -> str:
 
 def markdown(card: Scorecard) -> str:
     """The scorecard as Markdown."""
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in card.counts().items())
+    counts = ", ".join(f"{verdict}: {count}" for verdict, count in card.counts().items())
     lines = [
         "# The paper's claims and what was measured",
         "",
@@ -120,7 +121,7 @@ def markdown(card: Scorecard) -> str:
         "",
         budget_text(card),
         "",
-        f"{len(card.rows)} rows: {counts}. *Holds* needs the whole interval and every seed; *undecided* means that "
+        f"{len(card.rows)} rows; {counts}. *Holds* needs the whole interval and every seed; *undecided* means that "
         "sentences or seeds may be chance. A verdict is about this budget, not about the paper's.",
         "",
         "| Row | Claim | The paper | Here | Effect and interval | Verdict |",
