@@ -19,10 +19,12 @@ _ELSEWHERE = {
     "average": "training.average",
     "distill": "training.distillation_command",
     "evaluate": "training.evaluation",
+    "figures": "training.paper_figures",
     "index": "training.pair_index",
     "learning-rate": "training.learning_rate_range",
     "recurrence": "training.recurrence.command",
     "rescore": "training.rescoring",
+    "scorecard": "training.scorecard.command",
     "train-language-model": "training.language_model",
 }
 

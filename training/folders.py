@@ -1,4 +1,4 @@
-"""Folders of training data that are written whole or not at all."""
+"""Folders and files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -39,6 +39,24 @@ def written_whole(destination: Path, *, record: str) -> Iterator[Path]:
         raise InputError(str(error)) from error
     except OSError as error:
         raise InputError(f"{destination}: cannot be written: {error.strerror or error}") from error
+
+
+def write_file(file: Path, text: str) -> None:
+    """Write a text file, with the folders above it; what stood there before is replaced in one step.
+
+    Raises:
+        InputError: it cannot be written, and what stood there is as it was.
+    """
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -139,9 +139,7 @@ def bleu_by_rank(
     As in the paper's Figure 3 (right). The most frequent word of `frequency_text` (the sources, if not given) has
     rank 1; words that are equally frequent share the mean of their ranks, and unseen words the rank after the last.
     """
-    words = [_words(source) for source in sources]
-    ranks = _frequency_ranks(words if frequency_text is None else (_words(line) for line in frequency_text))
-    averages = np.array([_average_rank(sentence, ranks) for sentence in words])
+    averages = np.array(average_ranks(sources, sources if frequency_text is None else frequency_text))
     order = np.argsort(averages, kind="stable")
     return [
         RankScore(
@@ -153,6 +151,12 @@ def bleu_by_rank(
         for members in np.array_split(order, _RANK_CLASSES)
         if len(members)
     ]
+
+
+def average_ranks(sources: Sequence[str], frequency_text: Iterable[str]) -> list[float]:
+    """The average frequency rank of each source's words; see `bleu_by_rank`."""
+    ranks = _frequency_ranks(map(words, frequency_text))
+    return [_average_rank(words(source), ranks) for source in sources]
 
 
 def repetition_rate(texts: Sequence[str]) -> float:
@@ -185,7 +189,8 @@ def _bleu_of(members: Sequence[int], translations: Sequence[str], references: Se
     return float(found.score)
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
+    """The words and punctuation marks that BLEU (13a) sees."""
     return str(_TOKENISER(text)).split()
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.errors import InputError
+from training.prepared import SIDES, Prepared
 from training.text_files import read_lines
 
 _SECONDS_WITHOUT_A_BYTE = 30.0
@@ -39,6 +40,14 @@ def read_parallel_text(source: Path, reference: Path, name: str | None = None) -
     """Two files; the name is the source's folder and name where none is given. Raises `InputError`."""
     name = name or f"{source.resolve().parent.name} {source.name.partition('.')[0]}"
     return ParallelText(name, list(read_lines(source)), list(read_lines(reference)))
+
+
+def prepared_test_set(prepared: Prepared) -> ParallelText:
+    """The test set of a prepared corpus. Raises `InputError` where it has none."""
+    source, reference = (prepared.path / f"test.{side}.txt" for side in SIDES)
+    if not source.exists():
+        raise InputError(f"{prepared.path}: has no test set; prepare the corpus again")
+    return read_parallel_text(source, reference, f"{prepared.record.corpus_name} test")
 
 
 def published_test_set(test_set: str, language_pair: str) -> ParallelText:

@@ -28,6 +28,8 @@ FORMAT_VERSION = 1
 PREPARATION_VERSION = 2
 RECORD_FILE = "prepared.json"
 SIDES = ("source", "target")
+# Enough to know how frequent a word is.
+_COUNTED_SENTENCES = 200_000
 
 _Number = TypeVar("_Number", np.int32, np.int64)
 
@@ -128,6 +130,13 @@ def load_prepared(path: str | Path) -> Prepared:
         source_vocabulary=_load_vocabulary(path / "source.model"),
         target_vocabulary=_load_vocabulary(path / "target.model"),
     )
+
+
+def training_sources(prepared: Prepared) -> list[str]:
+    """Source sentences of the training pairs, to count words in: all of them, or the first 200,000."""
+    pairs = prepared.train
+    numbers = range(min(len(pairs), _COUNTED_SENTENCES))
+    return [prepared.source_vocabulary.decode(pairs.source(number).tolist()) for number in numbers]
 
 
 def read_record(path: Path) -> PreparedRecord:
