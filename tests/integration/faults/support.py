@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -41,17 +42,20 @@ def send(port: int, request: bytes) -> socket.socket:
 
 
 def answer_of(connection: socket.socket) -> tuple[int, str, Any]:
-    """Read one answer and close: its status, its head in small letters, its body as JSON. Status 0: there was none."""
-    received = b""
+    """Read one answer and close."""
     with connection:
-        try:
-            while not _is_whole(received):
-                more = connection.recv(65_536)
-                if not more:
-                    break
-                received += more
-        except ConnectionError:
-            pass
+        return read_answer(connection)
+
+
+def read_answer(connection: socket.socket) -> tuple[int, str, Any]:
+    """The next answer's status, its head in small letters, its body as JSON. Status 0: there is none."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while not _is_whole(received):
+            more = connection.recv(65_536)
+            if not more:
+                break
+            received += more
     if not received:
         return 0, "", None
     top, _, body = received.partition(b"\r\n\r\n")
