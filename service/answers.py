@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -61,11 +63,14 @@ class TranslateAnswer(_Answer):
     )
 
 
+_Two = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
 class VectorsAnswer(_Answer):
     """What the encoder makes of sentences, in the order of the texts."""
 
-    coordinates: list[tuple[float, float]] = Field(description="On the plane of the first two principal components.")
-    explained: tuple[float, float] = Field(description="Their shares of the variance, 0 to 1.")
+    coordinates: list[_Two] = Field(description="On the plane of the first two principal components.")
+    explained: _Two = Field(description="Their shares of the variance, 0 to 1.")
     vectors: list[list[float]] | None = Field(
         default=None,
         description="h(x): the hidden states of all layers, lowest first, then the cell states. Only where asked for.",
