@@ -33,7 +33,7 @@ _HELD_OUT = 1_000
 _FEWEST = 20
 _ITERATIONS = 15
 _HIDDEN = 128
-_EPOCHS = 5.0
+_EPOCHS = 10.0
 
 
 class CharacterModel(BaseModel):
@@ -87,7 +87,7 @@ def train_recurrent(cell: LectureCell, text: CharacterText, *, seed: int) -> Loa
                 "units": {"model_type": "char", "vocabulary_size": 1000},
                 "model": {"cell": cell, "embedding_size": 64, "hidden_size": _HIDDEN, "num_layers": 1},
                 "optimisation": {
-                    "optimiser": "adam", "learning_rate": 0.005, "schedule": "linear", "epochs": _EPOCHS,
+                    "optimiser": "adam", "learning_rate": 0.01, "schedule": "linear", "epochs": _EPOCHS,
                     "batch_sentences": 32, "clip_norm": 5.0, "seed": seed,
                 },
                 "training": {"every_epochs": _EPOCHS},

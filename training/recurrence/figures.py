@@ -86,9 +86,9 @@ def draw_characters(models: Sequence[CharacterModel], file: Path) -> None:
 
 def draw_gates(cells: Sequence[CellGates], sentence: str, file: Path) -> None:
     """For each cell the mean of each gate at each character, and below it what single units keep."""
-    size = (0.19 * len(sentence) * len(cells) + 2, 6.5)
-    with _drawing(file, 2, len(cells), size, sharex=True) as axes:
-        for each, means, units in zip(cells, axes[: len(cells)], axes[len(cells) :], strict=True):
+    size = (0.15 * len(sentence) + 1.5, 5.5 * len(cells))
+    with _drawing(file, 2 * len(cells), 1, size, sharex=True) as axes:
+        for each, means, units in zip(cells, axes[::2], axes[1::2], strict=True):
             for name, values in each.means.items():
                 means.plot(values, ".-", label=f"{name} gate")
             means.set(title=NAMES[each.cell], ylabel="mean of all units", ylim=(0, 1))
@@ -97,4 +97,4 @@ def draw_gates(cells: Sequence[CellGates], sentence: str, file: Path) -> None:
             units.imshow(np.transpose(each.keeping), cmap="viridis", vmin=0, vmax=1, aspect="auto")
             units.set_ylabel("forget gate" if "forget" in each.means else "1 − update gate")
             units.set_xticks(range(len(sentence)), ["␣" if character == " " else character for character in sentence])
-            units.tick_params(axis="x", labelsize=7)
+            units.tick_params(axis="x", labelsize=7, labelbottom=True)
