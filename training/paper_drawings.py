@@ -73,6 +73,7 @@ def draw_positions(data: Data, figure: Path) -> None:
         axes.set(
             xlabel="position in the target (tokens)", ylabel="accuracy, by teacher forcing", title=data["test_set"]
         )
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.paper_drawings import draw_learning_curves, draw_phrases
+from training.paper_drawings import draw_learning_curves
 
 
 def test_the_curves_of_a_large_grid_are_a_small_file(tmp_path: Path) -> None:
@@ -29,10 +29,3 @@ def test_runs_without_a_measurement_are_drawn(tmp_path: Path) -> None:
     runs = [{"name": "new", "configuration": "new", "training": [], "dev_bleu": []}]
     draw_learning_curves({"runs": runs}, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_dollar_signs_of_a_phrase_are_no_formula(tmp_path: Path) -> None:
-    points = [{"text": "five $ and ten $", "group": 0, "x": 0.0, "y": 0.0}]
-    data = {"panels": [{"title": "", "points": points, "shares_of_variance": [1.0, 0.0]}]}
-    draw_phrases(data, tmp_path / "phrases.png")
-    assert (tmp_path / "phrases.png").stat().st_size > 1000
