@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from translator.card import CARD_FILE, Card, card_page, write_card
 from translator.config import ModelConfig
@@ -21,7 +20,7 @@ from translator.description import CHECKED_FILES, WEIGHTS_FILE, files_of, read_d
 from translator.files import written_directory
 from translator.model import Seq2Seq
 from translator.vocabulary import Vocabulary
-from translator.weights import WeightStorage, assign_weights, read_tensors, stored_tensors
+from translator.weights import WeightStorage, assign_weights, read_tensors, write_tensors
 
 _TIED = "decoder.output.weight"
 
@@ -63,7 +62,7 @@ def save_model(
         tensors = model.state_dict()
         if model.config.tie_target_embedding:
             del tensors[_TIED]
-        save_file(stored_tensors(tensors, storage), directory / WEIGHTS_FILE)
+        write_tensors(directory / WEIGHTS_FILE, tensors, storage)
         (directory / "source.model").write_bytes(source_vocabulary.model_bytes)
         (directory / "target.model").write_bytes(target_vocabulary.model_bytes)
         write_card(directory, card, card_page(card), CHECKED_FILES)

@@ -13,7 +13,6 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors.torch import save_file
 
 from translator.card import CARD_FILE, FileRecord, Score, TrainingRecord, write_card
 from translator.description import (
@@ -27,7 +26,7 @@ from translator.description import (
 from translator.files import written_directory
 from translator.language_model import LanguageModelConfig, RecurrentLanguageModel
 from translator.vocabulary import Vocabulary
-from translator.weights import WeightStorage, assign_weights, read_tensors, stored_tensors
+from translator.weights import WeightStorage, assign_weights, read_tensors, write_tensors
 
 KIND: Literal["language-model"] = "language-model"
 FORMAT_VERSION = 1
@@ -83,7 +82,7 @@ def save_language_model(
     config = {"kind": KIND, "format_version": FORMAT_VERSION, "model": model.config.model_dump()}
     with written_directory(path, marker=CARD_FILE) as directory:
         (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        save_file(stored_tensors(model.state_dict(), storage), directory / WEIGHTS_FILE)
+        write_tensors(directory / WEIGHTS_FILE, model.state_dict(), storage)
         (directory / "vocabulary.model").write_bytes(vocabulary.model_bytes)
         card = card.model_copy(update={"parameters": model.parameter_count(), "weight_storage": storage})
         write_card(directory, card, _page(card, model.config), _CHECKED_FILES)

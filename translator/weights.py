@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from translator.description import ModelDirectoryError
@@ -34,6 +34,14 @@ def stored_tensors(tensors: Mapping[str, Tensor], storage: WeightStorage) -> dic
         else:
             stored[name] = weight
     return stored
+
+
+def write_tensors(file: Path, tensors: Mapping[str, Tensor], storage: WeightStorage) -> None:
+    """Raises `OSError` where the disk is full or read-only."""
+    try:
+        save_file(stored_tensors(tensors, storage), file)
+    except SafetensorError as error:  # which says what the system said in its message alone
+        raise OSError(f"{file}: {error}") from error
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from translator import description, files
-from translator import directory as directory_module
 from translator.card import Score
 from translator.description import ModelDirectoryError
 from translator.directory import LoadedModel, load_model, save_model, update_card
@@ -146,16 +145,16 @@ def test_weights_of_another_shape_are_named(copy: Path, loaded: LoadedModel, mon
         load_model(copy)
 
 
-def test_a_failed_write_leaves_the_old_model_and_nothing_else(
-    copy: Path, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full_disk(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+@pytest.mark.parametrize("most_bytes", [0, 20_000], ids=["at once", "at the weights"])
+def test_a_failed_write_leaves_the_old_model_and_nothing_else(copy: Path, loaded: LoadedModel, most_bytes: int) -> None:
     before = load_model(copy).card
-    monkeypatch.setattr(directory_module, "save_file", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        _save(copy, loaded)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, limits[1]))  # as on a disk with no more room than that
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            _save(copy, loaded)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert load_model(copy).card == before
     assert [path.name for path in copy.parent.iterdir()] == ["model"]
 
