@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from translator.config import CellName
-from translator.stack import RecurrentStack, State, locked_dropout
+from translator.stack import Embedding, RecurrentStack, State, locked_dropout
 
 _NUMBERS_A_BATCH = 2**24
 
@@ -40,7 +40,7 @@ class RecurrentLanguageModel(nn.Module):
     def __init__(self, config: LanguageModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocabulary_size + len(config.labels), config.embedding_size)
+        self.embedding = Embedding(config.vocabulary_size + len(config.labels), config.embedding_size)
         self.stack = RecurrentStack(
             config.cell, config.embedding_size, config.hidden_size, config.num_layers, residual=config.residual
         )

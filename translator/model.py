@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from translator.attention import Attention
 from translator.config import ModelConfig
-from translator.stack import RecurrentStack, State, locked_dropout
+from translator.stack import Embedding, RecurrentStack, State, locked_dropout
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.reverse_source = config.reverse_source
-        self.embedding = nn.Embedding(config.source_vocabulary_size, config.embedding_size)
+        self.embedding = Embedding(config.source_vocabulary_size, config.embedding_size)
         self.stack = RecurrentStack(
             config.cell,
             config.embedding_size,
@@ -81,7 +81,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(config.target_vocabulary_size, config.embedding_size)
+        self.embedding = Embedding(config.target_vocabulary_size, config.embedding_size)
         self.feed_context = config.feed_context
         self.input_feeding = config.input_feeding
         fed = int(config.feed_context) + int(config.input_feeding)

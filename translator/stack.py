@@ -16,6 +16,14 @@ from translator.cells import Cell, CellState, make_cell
 from translator.config import CellName
 
 
+class Embedding(nn.Embedding):
+    """PyTorch's, but nothing is drawn on the device "meta": PyTorch would load its compiler for it, 80 MiB of memory."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 @dataclass(frozen=True)
 class State:
     """What a stack remembers: `parts_LBH` are one or two tensors [layers, batch, hidden], the hidden states first.
