@@ -17,7 +17,7 @@ from translator.config import CellName
 
 
 class Embedding(nn.Embedding):
-    """PyTorch's, but nothing is drawn on the device "meta": PyTorch would load its compiler for it, 80 MiB of memory."""
+    """PyTorch's, but nothing is drawn on the device "meta": PyTorch would load its compiler, 80 MiB, for it."""
 
     def reset_parameters(self) -> None:
         if not self.weight.is_meta:
