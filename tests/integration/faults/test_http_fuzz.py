@@ -32,7 +32,7 @@ def check(server: Server, content: bytes, *, last: bool = True) -> list[int]:
                 received += more
         except ConnectionError:  # it may close before it has read all
             pass
-    statuses = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
+    statuses = [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", received)]
     statuses = [status for status in statuses if status != 100]
     assert set(statuses) <= STATUSES, received
     assert bool(statuses) == bool(received), received
