@@ -18,6 +18,7 @@ from typing import Any
 from flask import Flask, Response, request
 from flask_limiter import Limiter
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from service.authentication import asking_key
@@ -48,7 +49,9 @@ def register(app: Flask, settings: Settings) -> None:
     )
     limiter.request_filter(_is_free)
     limiter.init_app(app)
-    logging.getLogger("flask-limiter").setLevel(logging.WARNING)  # it names addresses at level INFO
+    logger = logging.getLogger("flask-limiter")
+    logger.setLevel(logging.WARNING)  # it names addresses at level INFO
+    logger.addFilter(_in_one_line)
 
     def state_limits(response: Response) -> Response:
         limit = limiter.current_limit
@@ -66,6 +69,15 @@ def register(app: Flask, settings: Settings) -> None:
         return response
 
     app.after_request(state_limits)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Of the requests that wait for a Redis just when it goes away, one makes the worker count by itself; the others
+    pass uncounted, and each of them is reported like a fault of the program.
+    """
+    if record.exc_info and isinstance(record.exc_info[1], RedisError):
+        record.exc_info = None
+    return True
 
 
 def _is_free() -> bool:
