@@ -56,6 +56,7 @@ def _begin() -> None:
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id, trace_id=g.trace.trace_id, span_id=g.trace.span_id)
     service().metrics.requests_in_progress.inc()
+    g.in_progress = True
 
 
 def _finish(response: Response) -> Response:
@@ -91,4 +92,5 @@ def _finish(response: Response) -> Response:
 
 
 def _forget(_: BaseException | None) -> None:
-    service().metrics.requests_in_progress.dec()
+    if g.pop("in_progress", False):  # Flask comes here twice for a stream whose client has gone
+        service().metrics.requests_in_progress.dec()

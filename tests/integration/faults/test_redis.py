@@ -106,5 +106,7 @@ def test_it_starts_without_redis(start_server: Callable[..., Server], free_port:
     server = start_server(
         TRANSLATE_RATE_LIMIT=f"{LIMIT}/hour", TRANSLATE_RATE_LIMIT_STORAGE=f"redis://127.0.0.1:{free_port}"
     )
-    assert sorted(ask(server, LIMIT + 2)) == [200] * LIMIT + [429] * 2
+    statuses = ask(server, LIMIT + AT_ONCE + 2)  # those that look for Redis together at first are not counted
+    assert set(statuses) == {200, 429}
+    assert LIMIT <= statuses.count(200) <= LIMIT + AT_ONCE
     assert server.end() == 0

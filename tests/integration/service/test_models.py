@@ -91,10 +91,13 @@ def test_models_are_exchanged_without_a_lost_request(
     server = start_server(TRANSLATE_MODELS=str(models), TRANSLATE_API_KEYS=str(tmp_path / "keys.json"))
     done = threading.Event()
     statuses: list[int] = []
+    failures: list[str] = []
 
     def keep_asking() -> None:
         while not done.is_set():
-            statuses.append(requests.post(server.url + "/translate", json=GOOD, headers=allowed).status_code)
+            answer = requests.post(server.url + "/translate", json=GOOD, headers=allowed)
+            statuses.append(answer.status_code)
+            failures.extend([] if answer.ok else [answer.text])
 
     askers = [threading.Thread(target=keep_asking) for _ in range(4)]
     for asker in askers:
@@ -121,6 +124,7 @@ def test_models_are_exchanged_without_a_lost_request(
     done.set()
     for asker in askers:
         asker.join()
+    assert failures == []
     assert set(statuses) == {200}
     assert len(statuses) > 20
     assert server.end() == 0
