@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedIOBase
@@ -20,15 +21,15 @@ from translator.corpus.inputs import Columns, CorpusError, Cut
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class _LinesFormat:
+class _LinesFormat(ABC):
     suffix = ".jsonl"
 
+    @abstractmethod
     def parsed(self, line: str, columns: Columns) -> tuple[str, str | None] | None:
         """The members of the row's JSON object without its braces, and its text; None for a line without a row.
 
         Raises `ValueError` saying what is wrong.
         """
-        raise NotImplementedError
 
     def cuts(self, file: Path, columns: Columns, rows_per_shard: int) -> Iterator[Cut]:
         start = position = rows = 0

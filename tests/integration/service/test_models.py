@@ -124,7 +124,7 @@ def test_models_are_exchanged_without_a_lost_request(
     done.set()
     for asker in askers:
         asker.join()
-    assert failures == []
+    assert failures == [], server.errors
     assert set(statuses) == {200}
     assert len(statuses) > 20
     assert server.end() == 0
