@@ -40,3 +40,27 @@ def unused_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
     return port
+
+
+WORDS = [
+    "the",
+    "cat",
+    "sat",
+    "on",
+    "a",
+    "mat",
+    "and",
+    "looked",
+    "at",
+    "two",
+    "old",
+    "dogs",
+    "under",
+    "an",
+    "apple",
+    "tree",
+    "near",
+    "our",
+    "house",
+]
+"""What sentences are put together from where it does not matter what they say."""

@@ -12,6 +12,7 @@ import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support import WORDS
 from training.measures import (
     bleu_by_rank,
     empty_rate,
@@ -21,28 +22,6 @@ from training.measures import (
     tokenised_bleu,
     worst,
 )
-
-WORDS = [
-    "the",
-    "cat",
-    "sat",
-    "on",
-    "a",
-    "mat",
-    "and",
-    "looked",
-    "at",
-    "two",
-    "old",
-    "dogs",
-    "under",
-    "an",
-    "apple",
-    "tree",
-    "near",
-    "our",
-    "house",
-]
 
 
 def sentences(count: int, seed: int) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sacrebleu
 
+from tests.support import WORDS
 from training.errors import InputError
 from training.recipe import Recipe, load_recipe
 from training.scorecard.corpus_rows import corpus_rows, time_lags
@@ -21,24 +22,6 @@ from training.scorecard.results import by_thirds
 from training.scorecard.rows import Verdict, judge, measured
 from training.target_positions import encoded_pairs
 
-WORDS = [
-    "the",
-    "cat",
-    "sat",
-    "on",
-    "a",
-    "mat",
-    "and",
-    "looked",
-    "at",
-    "two",
-    "old",
-    "dogs",
-    "under",
-    "an",
-    "apple",
-    "tree",
-]
 BUDGET = Budget(width=16, epochs=3.0, depths=(1, 2, 4), seeds=2, ensemble=5, n_best=10)
 
 
