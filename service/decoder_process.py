@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import signal
 import socket
 import sys
 import threading
+import traceback
 from collections import deque
 from typing import Any
 
@@ -77,7 +79,12 @@ def _lane(channel: Channel, engine: Any, identity: str, reader: SentenceReader, 
         serve(channel, engine, rows, reader)
     except EOFError:
         pass
-    except Exception:  # a process that has lost a lane is to be started again
+    except Exception as error:  # a process that has lost a lane is to be started again
+        # Without the message, which may quote the user's text.
+        frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+        line = {"event": "decoder lane failed", "exception_type": type(error).__name__, "frames": frames}
+        sys.stderr.write(json.dumps(line) + "\n")
+        sys.stderr.flush()
         os._exit(1)
 
 

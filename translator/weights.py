@@ -53,8 +53,11 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             f"{file}: cannot be read as safetensors ({error}); copy the directory again"
         ) from error
     scales = {name: stored.pop(name) for name in list(stored) if name.endswith(SCALE_SUFFIX)}
+    # A copy each: `stored` is the mapped file, and who writes another model over it would end the process by SIGBUS.
     return {
-        name: tensor.float() * scales[name + SCALE_SUFFIX][:, None] if name + SCALE_SUFFIX in scales else tensor.float()
+        name: tensor.float() * scales[name + SCALE_SUFFIX][:, None]
+        if name + SCALE_SUFFIX in scales
+        else tensor.to(torch.float32, copy=True)
         for name, tensor in stored.items()
     }
 

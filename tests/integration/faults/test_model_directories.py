@@ -15,7 +15,7 @@ from service.keys import create_key
 from tests.integration.faults.support import GOOD
 from tests.integration.service.conftest import Server
 from tests.integration.service.test_decoder_process import until
-from tests.integration.service.test_models import name_of, write_model
+from tests.integration.service.test_models import decoders, name_of, write_model
 from translator.card import CARD_FILE
 from translator.description import CHECKED_FILES
 
@@ -96,6 +96,27 @@ def test_a_file_that_is_cut_short_replaced_or_gone_is_found(mended: Served, name
     mended.assert_refused(name, "missing")
     file.mkdir()
     mended.assert_refused(name, "a directory")
+
+
+def test_weights_that_are_written_over_in_place_are_those_of_the_next_model_alone(
+    tmp_path: Path, tiny_model_directory: Path
+) -> None:
+    directory = Path(shutil.copytree(tiny_model_directory, tmp_path / "model"))
+    server = Server(["--model", str(directory)], {})
+    try:
+        before = requests.post(server.url + "/translate", json=GOOD).json()
+        decoder = decoders(server)
+        weights = directory / "model.safetensors"
+        for content in (b"\0" * weights.stat().st_size, b"broken"):
+            with weights.open("r+b") as file:
+                file.write(content)
+                file.truncate()
+            answer = requests.post(server.url + "/translate", json=GOOD)
+            assert (answer.status_code, answer.json()) == (200, before)
+        assert decoders(server) == decoder
+        assert server.end() == 0
+    finally:
+        server.kill()
 
 
 @pytest.mark.parametrize("what", ["gone", "a file", "empty"])

@@ -103,6 +103,20 @@ def test_a_cancelled_sentence_does_not_come_back(decoder: RemoteDecoder) -> None
     assert other.result()
 
 
+def test_a_lane_that_fails_says_where_without_the_users_text(
+    decoder: RemoteDecoder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    decoder._channels[0].send("a secret")
+    decoder.submit(LONG, deadline=later())
+    with pytest.raises(DecoderDiedError):
+        run(decoder)
+    decoder.restart()
+    said = capfd.readouterr().err
+    assert '"exception_type": "ValueError"' in said
+    assert "decoder_process.py:" in said
+    assert "secret" not in said
+
+
 def test_it_sends_more_than_the_socket_holds_at_once(decoder: RemoteDecoder) -> None:
     query = Query(tuple(range(5, 10)) * 400, SearchOptions(max_length=1, beam_size=1))
     tickets = {decoder.submit(query, deadline=later()) for _ in range(300)}
