@@ -104,7 +104,7 @@ def test_a_cancelled_sentence_does_not_come_back(decoder: RemoteDecoder) -> None
 
 
 def test_a_lane_that_fails_says_where_without_the_users_text(
-    decoder: RemoteDecoder, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str], decoder: RemoteDecoder
 ) -> None:
     decoder._channels[0].send("a secret")
     decoder.submit(LONG, deadline=later())
