@@ -24,6 +24,13 @@ class Admission:
         self._application = application
         self._places = threading.BoundedSemaphore(limit)
 
+    @property
+    def full(self) -> bool:
+        """Whether a request that came now would be refused."""
+        if free := self._places.acquire(blocking=False):
+            self._places.release()
+        return not free
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("REQUEST_METHOD") != "POST":
             return self._application(environ, start_response)

@@ -62,7 +62,7 @@ def create_app(settings: Settings, find: Callable[[], list[Offer]]) -> Flask:
     for exception, problem in (
         (
             QueueFullError,
-            unavailable("Too much is waiting for translation; try again in a moment.", "queue_full"),
+            unavailable(*state.QUEUE_FULL),
         ),
         (DrainingError, unavailable("The service is shutting down; try again in a moment.", "draining")),
         (
@@ -88,13 +88,15 @@ def create_app(settings: Settings, find: Callable[[], list[Offer]]) -> Flask:
         TooMuchWorkError,
         lambda error: problem_response(Problem(HTTPStatus.BAD_REQUEST, str(error), reason="too_much_work")),
     )
-    app.wsgi_app = Admission(app.wsgi_app, settings.concurrent_requests)  # type: ignore[method-assign]
+    admission = Admission(app.wsgi_app, settings.concurrent_requests)
+    app.wsgi_app = admission  # type: ignore[method-assign]
+    state.service_of(app).admission = admission
     return app
 
 
 def _refuse_over_limit() -> None:
     if REFUSED in request.environ:
-        raise unavailable("Too many requests at once; try again in a moment.", "too_many_requests")
+        raise unavailable(*state.TOO_MANY_REQUESTS)
 
 
 def _check_body() -> None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import select
 import selectors
+import socket
 import time
 from concurrent.futures import Future
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
+from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from service.arrival import HeadTooLargeError, Stage, TooSlowError, awaited, peek, take, wake_at
+from service.shedding import Door
 from service.state import service_of
 
 _BEGINNING_SECONDS = 15.0
 HEAD_SECONDS = 20.0
 _LAST_CALL_SECONDS = 1.0
+_GATHERING_SECONDS = 0.004
+_ACCEPTED_AT_ONCE = 64
 
 
 class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not typed
@@ -28,6 +35,11 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         self._arriving: dict[TConn, tuple[Stage, int]] = {}  # what is waited for, and how many bytes in the socket
         self._last_call = math.inf
 
+    @cached_property
+    def door(self) -> Door:
+        """There when the application is."""
+        return Door(service_of(self.wsgi))
+
     def enqueue_req(self, conn: TConn) -> None:
         if conn.initialized or conn.data_ready:
             super().enqueue_req(conn)
@@ -36,6 +48,20 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         conn.sock.setblocking(False)
         conn.timeout = time.monotonic() + self.patience[Stage.BEGINNING]
         self._wait_for(conn)
+
+    def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        if self._is_refused(conn):
+            conn.set_timeout()
+            self.keepalived_conns.remove(conn)
+            self.keepalived_conns.append(conn)  # they are in the order of their time
+        else:
+            super().on_client_socket_readable(conn, client)
+
+    def on_pending_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        if conn not in self._arriving and self._is_refused(conn):
+            conn.set_timeout()
+        else:
+            super().on_pending_socket_readable(conn, client)
 
     def handle(self, conn: TConn) -> Any:
         try:
@@ -61,6 +87,18 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
             self.nr_conns -= 1
             conn.close()
 
+    def accept(self, listener: socket.socket) -> None:
+        """All that have come; gunicorn would take one at each turn of the poller."""
+        for _ in range(_ACCEPTED_AT_ONCE):
+            super().accept(listener)
+            if not select.select([listener], [], [], 0)[0]:
+                break
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        if self.alive and service_of(self.wsgi).overload:
+            time.sleep(_GATHERING_SECONDS)  # to refuse several at one waking
+        super().wait_for_and_dispatch_events(timeout)
+
     def call_last(self) -> None:
         """The end has come: what has not arrived in a moment will not be taken in."""
         self._last_call = time.monotonic() + _LAST_CALL_SECONDS
@@ -84,6 +122,25 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         wake_at(conn.sock, asked)
         conn.sock.setblocking(False)
         self._arriving[conn] = wanted.stage, asked
+        return True
+
+    def _is_refused(self, conn: TConn) -> bool:
+        """Whether the service is overloaded and has told this client so; then its next request may come."""
+        if not self.alive or service_of(self.wsgi).overload is None:
+            return False
+        if conn.parser is not None and conn.parser.unreader.buf.tell():  # of a request that is partly read
+            return False
+        refusal = self.door.refusal(peek(conn.sock))
+        if refusal is None:
+            return False
+        size, answer = refusal
+        try:
+            conn.sock.recv(size)
+            # Blocked only by a client that does not read: then the rest is not worth waiting for.
+            util.write_nonblock(conn.sock, answer)
+        except OSError:
+            with contextlib.suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_RDWR)
         return True
 
     def _refuse(self, conn: TConn, error: Exception) -> None:

@@ -22,6 +22,7 @@ import structlog
 from service.decoder import Decoder, TextTranslator
 from service.jobs import (
     Amount,
+    Backlog,
     Client,
     ClientGoneError,
     DecoderEndedError,
@@ -64,7 +65,6 @@ class Batcher:
         """
         self._translator = translator
         self._decoder = decoder
-        self._bounds = bounds
         self._work_per_request = work_per_request
         self._client = client
         # The decoder lets sentences in when a quarter of its rows is free; it needs no more than those at hand.
@@ -74,7 +74,7 @@ class Batcher:
         self._lock = threading.Lock()
         self._requests = 0
         self._jobs: deque[Job] = deque()  # those with sentences that wait
-        self._waiting = Amount()
+        self._backlog = Backlog(bounds)
         self._owners: dict[Ticket, tuple[Job, str]] = {}  # of the sentences in the decoder
         self._rows = 0  # that these may come to need
         self._draining = False
@@ -106,11 +106,17 @@ class Batcher:
     def load(self) -> float:
         """How full the queue is: 0 empty, 1 full."""
         with self._lock:
-            return min(1.0, self._waiting.share_of(self._bounds))
+            return self._backlog.load
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether requests are better refused at once: see `Backlog.overloaded`."""
+        with self._lock:
+            return self._backlog.overloaded
 
     def observe(self) -> None:
         """Bring those metrics up to date that say how things are now."""
-        self._metrics.observe(self._waiting, self.load, self._decoder.work)
+        self._metrics.observe(self._backlog.amount, self.load, self._decoder.work)
 
     def translate(self, texts: Sequence[str], options: SearchOptions, *, seconds: float) -> list[Translation]:
         """The translations of `texts`, in order; waits for them for at most `seconds`.
@@ -210,12 +216,8 @@ class Batcher:
             job.follows = self._client.accepted()
             if self._stopping or (self._draining and not job.follows):
                 raise DrainingError
-            waiting = self._waiting.plus(job.waits)
-            full = waiting.texts > self._bounds.texts or waiting.characters > self._bounds.characters
-            if full and not job.follows:
-                raise QueueFullError
+            self._backlog.take_in(job)
             self._requests += 1
-            self._waiting = waiting
         self._client.accept()
         self._metrics.texts.inc(job.waits.texts)
         self._metrics.characters.inc(job.waits.characters)
@@ -232,11 +234,7 @@ class Batcher:
         check_work(sentences, self._work_per_request)
         waits = Amount.sum(sentence.amount for sentence in sentences)
         with self._lock:
-            others = self._waiting.minus(job.waits)
-            # What a single request may have at most is always taken in where nothing else waits.
-            if others.sentences and not job.follows and others.plus(waits).share_of(self._bounds) > 1:
-                raise QueueFullError
-            self._waiting, job.waits = others.plus(waits), waits
+            self._backlog.divide(job, waits)
             if not sentences:
                 return
             if self._lost is not None:
@@ -280,7 +278,7 @@ class Batcher:
                 job.tickets.add(ticket)
                 self._owners[ticket] = job, sentence.text
                 self._rows += sentence.query.rows
-                self._release(job, sentence.amount)
+                self._backlog.release(job, sentence.amount)
         return True
 
     def _deliver(self, tickets: Sequence[Ticket], grown: Sequence[Ticket]) -> None:
@@ -332,7 +330,7 @@ class Batcher:
         if job.waiting:
             self._jobs.remove(job)
             job.waiting.clear()
-        self._release(job, job.waits)
+        self._backlog.release(job, job.waits)
         for ticket in tuple(job.tickets):
             self._decoder.cancel(ticket)
             self._forget(ticket)
@@ -343,8 +341,3 @@ class Batcher:
         job.tickets.remove(ticket)
         self._rows -= ticket.query.rows
         return job, sentence
-
-    def _release(self, job: Job, amount: Amount) -> None:
-        """So much of the job waits no more. Lock held."""
-        job.waits = job.waits.minus(amount)
-        self._waiting = self._waiting.minus(amount)

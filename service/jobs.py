@@ -6,13 +6,15 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from translator.search import Hypothesis, Query
 from translator.ticket import Ticket
+
+_LOW_WATER_MARK = 0.9
 
 
 class QueueFullError(Exception):
@@ -145,6 +147,50 @@ class Job:
         """What is certain of a sentence, and news no more. Needs no lock."""
         self.news.discard(sentence)
         return self.prefixes[sentence]
+
+
+class Backlog:
+    """What waits for the decoder, within bounds. Guarded by the batcher's lock."""
+
+    def __init__(self, bounds: Amount) -> None:
+        self.amount = Amount()
+        self._bounds = bounds
+        self._refusing = False
+
+    @property
+    def load(self) -> float:
+        """How full it is: 0 empty, 1 full."""
+        return min(1.0, self.amount.share_of(self._bounds))
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether something did not fit, and it has not become emptier by a tenth since."""
+        self._refusing = self._refusing and self.load > _LOW_WATER_MARK
+        return self._refusing
+
+    def take_in(self, job: Job) -> None:
+        """Its texts wait, before anything else is known of it. Raises `QueueFullError`."""
+        amount = self.amount.plus(job.waits)
+        if (amount.texts > self._bounds.texts or amount.characters > self._bounds.characters) and not job.follows:
+            self._refuse()
+        self.amount = amount
+
+    def divide(self, job: Job, waits: Amount) -> None:
+        """Its texts are divided into sentences. Raises `QueueFullError`."""
+        others = self.amount.minus(job.waits)
+        # What a single request may have at most is always taken in where nothing else waits.
+        if others.sentences and not job.follows and others.plus(waits).share_of(self._bounds) > 1:
+            self._refuse()
+        self.amount, job.waits = others.plus(waits), waits
+
+    def release(self, job: Job, amount: Amount) -> None:
+        """So much of the job waits no more."""
+        job.waits = job.waits.minus(amount)
+        self.amount = self.amount.minus(amount)
+
+    def _refuse(self) -> NoReturn:
+        self._refusing = True
+        raise QueueFullError
 
 
 def check_work(sentences: Sequence[Sentence], most: int) -> None:

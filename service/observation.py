@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _QUIET_ENDPOINTS = frozenset(["operations.get_health", "operations.get_ready", "operations.get_metrics", "static"])
-_SECURITY_HEADERS = {
+SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
@@ -48,10 +48,14 @@ def register(app: Flask) -> None:
     app.teardown_request(_forget)
 
 
+def request_id_of(given: str) -> str:
+    """The id that its sender gave a request, if it is one; else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
 def _begin() -> None:
     g.started = time.monotonic()
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    g.request_id = request_id_of(request.headers.get("X-Request-ID", ""))
     g.trace, g.span = service().tracing.begin(request.headers.get("traceparent", ""))
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id, trace_id=g.trace.trace_id, span_id=g.trace.span_id)
@@ -63,7 +67,7 @@ def _finish(response: Response) -> Response:
     shared = service()
     response.headers["X-Request-ID"] = g.request_id
     response.headers["traceparent"] = g.trace.traceparent
-    for name, value in _SECURITY_HEADERS.items():
+    for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     if request.is_secure:
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")

@@ -230,6 +230,7 @@ class Worker(ArrivalWorker):
             return
         self._next_look = now + _LOOK_SECONDS
         service_of(self.wsgi).observe()
+        self.door.report()
         for connection, end in list(self._ends.items()):
             if now > end:
                 self._ends.pop(connection, None)

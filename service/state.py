@@ -12,6 +12,7 @@ from pathlib import Path
 
 from flask import Flask, current_app, g, has_request_context, request
 
+from service.admission import Admission
 from service.jobs import Client
 from service.keys import KeyRing
 from service.languages import Languages
@@ -30,6 +31,10 @@ _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _HIGH_WATER_MARK = 0.8
 """A queue fuller than this is better left alone for a while."""
 
+QUEUE_FULL = ("Too much is waiting for translation; try again in a moment.", "queue_full")
+TOO_MANY_REQUESTS = ("Too many requests at once; try again in a moment.", "too_many_requests")
+"""Why a request for a translation may be refused with status 503: for people, and for the metrics."""
+
 
 @dataclass
 class Service:
@@ -41,6 +46,7 @@ class Service:
     tracing: Tracing
     keys: KeyRing
     warmed_up: bool = field(default=False)
+    admission: Admission | None = field(default=None)
 
     @classmethod
     def start(cls, settings: Settings, find: Callable[[], list[Offer]]) -> Service:
@@ -87,6 +93,14 @@ class Service:
             if hindered:
                 return why
         return ""
+
+    @property
+    def overload(self) -> tuple[str, str] | None:
+        """Why requests for a translation are refused now, as `QUEUE_FULL`; None where they are not."""
+        if self.admission is not None and self.admission.full:
+            return TOO_MANY_REQUESTS
+        models = self.models.current.models.values()
+        return QUEUE_FULL if all(model.batcher.overloaded for model in models) else None
 
     def observe(self) -> None:
         """Bring those metrics up to date that say how things are now."""

@@ -1,0 +1,108 @@
+"""Refusing at the door: while the service is overloaded, a request for a translation is answered with 503 when it
+has come, by the poller and without a thread.
+
+A thread, the HTTP parser and Flask cost a millisecond of a core, which the decoder lacks; with many times more requests
+than can be answered that is most of its time. Only plain requests are refused here. Those whose answer depends on more
+(a page of another origin, a chunked body) go the long way to the same answer.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import structlog
+
+from service.observation import SECURITY_HEADERS, request_id_of
+from service.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, problem_document
+from service.state import Service
+
+log = structlog.get_logger(__name__)
+
+_ROUTE = "/translate"
+_BEGINNING = f"POST {_ROUTE} HTTP/1.1\r\n".encode()
+_HEAD_END = b"\r\n\r\n"
+_HEADER = re.compile(rb"\r\n([A-Za-z0-9-]+):[ \t]*([^\r\n]*)")
+_NOT_PLAIN = frozenset([b"origin", b"expect", b"transfer-encoding", b"content-encoding", b"upgrade", b"http2-settings"])
+_LENGTH = re.compile(rb"\d{1,9}")
+_STATUS_AND_HEADERS = "".join(
+    [
+        f"HTTP/1.1 {HTTPStatus.SERVICE_UNAVAILABLE:d} {HTTPStatus.SERVICE_UNAVAILABLE.phrase}\r\n"
+        f"Connection: keep-alive\r\nContent-Type: {MEDIA_TYPE}\r\nRetry-After: {RETRY_AFTER_SECONDS}\r\n"
+        "Cache-Control: no-store\r\n",
+        *(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class PlainRequest:
+    """A whole request for a translation, of `size` bytes with its body, whose sender keeps the connection open."""
+
+    size: int
+    request_id: str
+    traceparent: str
+
+
+def plain_request(received: bytes) -> PlainRequest | None:
+    """The plain request that `received` begins with, if that is what it is."""
+    if not received.startswith(_BEGINNING):
+        return None
+    head, end, body = received.partition(_HEAD_END)
+    found = _HEADER.findall(head)
+    headers = {name.lower(): value.strip() for name, value in found}
+    length = headers.get(b"content-length", b"")
+    if not (
+        end
+        and len(headers) == len(found) == head.count(b"\r\n")  # every line is a header, and no header there is twice
+        and headers.keys().isdisjoint(_NOT_PLAIN)
+        and headers.get(b"connection", b"keep-alive").lower() == b"keep-alive"
+        and _LENGTH.fullmatch(length)
+        and int(length) <= len(body)
+    ):
+        return None
+    request_id, traceparent = (headers.get(name, b"").decode("latin-1") for name in (b"x-request-id", b"traceparent"))
+    return PlainRequest(len(head) + len(_HEAD_END) + int(length), request_id, traceparent)
+
+
+class Door:
+    """Answers for the service while it is overloaded. For the poller's thread."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._refused: Counter[str] = Counter()
+
+    def refusal(self, received: bytes) -> tuple[int, bytes] | None:
+        """How many of the bytes make up a request that is refused, and its answer; None where it may go on."""
+        service = self._service
+        overload = service.overload
+        request = plain_request(received) if overload else None
+        if request is None or overload is None or request.size > service.settings.body_bytes:
+            return None
+        begun = time.monotonic()
+        detail, reason = overload
+        self._refused[reason] += 1
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        request_id = request_id_of(request.request_id)
+        trace, span = service.tracing.begin(request.traceparent)
+        body = problem_document(status, detail, instance=_ROUTE, request_id=request_id)
+        head = (
+            f"{_STATUS_AND_HEADERS}Content-Length: {len(body)}\r\n"
+            f"X-Request-ID: {request_id}\r\ntraceparent: {trace.traceparent}\r\n\r\n"
+        )
+        if span is not None:
+            service.tracing.end(span, method="POST", route=_ROUTE, status=status)
+        metrics = service.metrics
+        metrics.requests.labels(_ROUTE, int(status)).inc()
+        metrics.request_seconds.labels(_ROUTE).observe(time.monotonic() - begun)
+        metrics.rejections.labels(reason).inc()
+        return request.size, head.encode("latin-1") + body
+
+    def report(self) -> None:
+        """A line in the log for all that were refused since the last one: a line each would cost more than they do."""
+        for reason, count in self._refused.items():
+            log.warning("requests refused", reason=reason, status=int(HTTPStatus.SERVICE_UNAVAILABLE), count=count)
+        self._refused.clear()
