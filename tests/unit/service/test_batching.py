@@ -460,8 +460,11 @@ def test_nothing_to_translate_needs_no_decoder(make_batcher: Callable[..., Batch
     assert batcher.load == 0.0
 
 
+ANY_TEXT = st.text(max_size=8).filter(lambda text: "fail" not in text)  # on which the translator would
+
+
 @given(
-    requests=st.lists(st.tuples(st.lists(st.text(max_size=8), min_size=1, max_size=6), st.integers(1, 4)), max_size=12),
+    requests=st.lists(st.tuples(st.lists(ANY_TEXT, min_size=1, max_size=6), st.integers(1, 4)), max_size=12),
     batch_rows=st.integers(1, 9),
 )
 def test_every_request_gets_its_own_answers_in_order(requests: list[tuple[list[str], int]], batch_rows: int) -> None:
