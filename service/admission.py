@@ -22,22 +22,27 @@ class Admission:
 
     def __init__(self, application: WSGIApplication, limit: int) -> None:
         self._application = application
-        self._places = threading.BoundedSemaphore(limit)
+        self._lock = threading.Lock()
+        self._free = limit
 
     @property
     def full(self) -> bool:
         """Whether a request that came now would be refused."""
-        if free := self._places.acquire(blocking=False):
-            self._places.release()
-        return not free
+        return self._free <= 0
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("REQUEST_METHOD") != "POST":
             return self._application(environ, start_response)
-        if not self._places.acquire(blocking=False):
+        if not self._enter():
             environ[REFUSED] = True
             return self._application(environ, start_response)
         return self._admitted(environ, start_response)
+
+    def _enter(self) -> bool:
+        with self._lock:
+            entered = self._free > 0
+            self._free -= entered
+        return entered
 
     def _admitted(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         # The server sends each piece before it asks for the next: at the end of this generator all is sent.
@@ -49,4 +54,5 @@ class Admission:
                 if hasattr(answer, "close"):
                     answer.close()
         finally:
-            self._places.release()
+            with self._lock:
+                self._free += 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import select
 import selectors
 import socket
 import time
+from collections import deque
 from concurrent.futures import Future
 from functools import cached_property, partial
 from typing import Any
@@ -34,6 +34,7 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         self.patience = {Stage.BEGINNING: _BEGINNING_SECONDS, Stage.HEAD: HEAD_SECONDS, Stage.BODY: math.inf}
         self._arriving: dict[TConn, tuple[Stage, int]] = {}  # what is waited for, and how many bytes in the socket
         self._last_call = math.inf
+        self._has_refused = False
 
     @cached_property
     def door(self) -> Door:
@@ -50,17 +51,11 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         self._wait_for(conn)
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
-        if self._is_refused(conn):
-            conn.set_timeout()
-            self.keepalived_conns.remove(conn)
-            self.keepalived_conns.append(conn)  # they are in the order of their time
-        else:
+        if not self._is_refused(conn, self.keepalived_conns):
             super().on_client_socket_readable(conn, client)
 
     def on_pending_socket_readable(self, conn: TConn, client: socket.socket) -> None:
-        if conn not in self._arriving and self._is_refused(conn):
-            conn.set_timeout()
-        else:
+        if conn in self._arriving or not self._is_refused(conn, self.pending_conns):
             super().on_pending_socket_readable(conn, client)
 
     def handle(self, conn: TConn) -> Any:
@@ -95,8 +90,9 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
                 break
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        if self.alive and service_of(self.wsgi).overload:
-            time.sleep(_GATHERING_SECONDS)  # to refuse several at one waking
+        if self._has_refused:
+            self._has_refused = False
+            time.sleep(_GATHERING_SECONDS)  # to refuse several at the next waking
         super().wait_for_and_dispatch_events(timeout)
 
     def call_last(self) -> None:
@@ -124,23 +120,36 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         self._arriving[conn] = wanted.stage, asked
         return True
 
-    def _is_refused(self, conn: TConn) -> bool:
-        """Whether the service is overloaded and has told this client so; then its next request may come."""
+    def _is_refused(self, conn: TConn, among: deque[TConn]) -> bool:
+        """Whether the service is overloaded and has told so to this client, one of those that are waited for."""
         if not self.alive or service_of(self.wsgi).overload is None:
             return False
         if conn.parser is not None and conn.parser.unreader.buf.tell():  # of a request that is partly read
             return False
-        refusal = self.door.refusal(peek(conn.sock))
+        # As gunicorn has it; a new client comes on top of those that are kept.
+        keep = len(self.keepalived_conns) + (among is self.pending_conns) <= self.max_keepalived
+        refusal = self.door.refusal(peek(conn.sock), keep_alive=keep)
         if refusal is None:
             return False
+        self._has_refused = True
         size, answer = refusal
         try:
             conn.sock.recv(size)
             # Blocked only by a client that does not read: then the rest is not worth waiting for.
             util.write_nonblock(conn.sock, answer)
         except OSError:
-            with contextlib.suppress(OSError):
-                conn.sock.shutdown(socket.SHUT_RDWR)
+            keep = False
+        among.remove(conn)
+        self.poller.unregister(conn.sock)
+        if keep:
+            conn.data_ready = True  # when it is readable again, as for those whose first request is answered
+            conn.set_timeout()
+            self.keepalived_conns.append(conn)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
+        else:
+            take(conn.sock)
+            self.nr_conns -= 1
+            conn.close()
         return True
 
     def _refuse(self, conn: TConn, error: Exception) -> None:

@@ -83,9 +83,11 @@ def _lane(channel: Channel, engine: Any, identity: str, reader: SentenceReader, 
         # Without the message, which may quote the user's text.
         frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
         line = {"event": "decoder lane failed", "exception_type": type(error).__name__, "frames": frames}
-        sys.stderr.write(json.dumps(line) + "\n")
-        sys.stderr.flush()
-        os._exit(1)
+        try:
+            sys.stderr.write(json.dumps(line) + "\n")
+            sys.stderr.flush()
+        finally:
+            os._exit(1)
 
 
 def serve(channel: Channel, engine: Any, rows: int, reader: SentenceReader) -> None:

@@ -164,8 +164,7 @@ class Backlog:
 
     @property
     def overloaded(self) -> bool:
-        """Whether something did not fit, and it has not become emptier by a tenth since."""
-        self._refusing = self._refusing and self.load > _LOW_WATER_MARK
+        """Whether something did not fit, and less than a tenth is free since then."""
         return self._refusing
 
     def take_in(self, job: Job) -> None:
@@ -181,15 +180,20 @@ class Backlog:
         # What a single request may have at most is always taken in where nothing else waits.
         if others.sentences and not job.follows and others.plus(waits).share_of(self._bounds) > 1:
             self._refuse()
-        self.amount, job.waits = others.plus(waits), waits
+        job.waits = waits
+        self._hold(others.plus(waits))
 
     def release(self, job: Job, amount: Amount) -> None:
         """So much of the job waits no more."""
         job.waits = job.waits.minus(amount)
-        self.amount = self.amount.minus(amount)
+        self._hold(self.amount.minus(amount))
+
+    def _hold(self, amount: Amount) -> None:
+        self.amount = amount
+        self._refusing = self._refusing and self.load > _LOW_WATER_MARK
 
     def _refuse(self) -> NoReturn:
-        self._refusing = True
+        self._refusing = self.load > _LOW_WATER_MARK
         raise QueueFullError
 
 

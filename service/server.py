@@ -214,6 +214,7 @@ class Worker(ArrivalWorker):
         try:
             super().run()
         finally:
+            self.door.report()
             service_of(self.wsgi).models.stop(_DRAIN_MARGIN_SECONDS)
         if self._decoder_lost:
             raise AppImportError("Error: the service has ended, because its decoder cannot go on")

@@ -3,7 +3,8 @@ has come, by the poller and without a thread.
 
 A thread, the HTTP parser and Flask cost a millisecond of a core, which the decoder lacks; with many times more requests
 than can be answered that is most of its time. Only plain requests are refused here. Those whose answer depends on more
-(a page of another origin, a chunked body) go the long way to the same answer.
+(a page of another origin, a chunked body) go the long way to the same answer. It says nothing of keys, of rates and of
+HTTPS (`Strict-Transport-Security`): none of them is looked at.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ from service.state import Service
 log = structlog.get_logger(__name__)
 
 _ROUTE = "/translate"
-_BEGINNING = f"POST {_ROUTE} HTTP/1.1\r\n".encode()
+_BEGINNING = f"POST {_ROUTE} HTTP/1.1".encode()
 _HEAD_END = b"\r\n\r\n"
-_HEADER = re.compile(rb"\r\n([A-Za-z0-9-]+):[ \t]*([^\r\n]*)")
+# Stricter than the HTTP parser behind: what the two could read differently goes to that one.
+_HEADERS = re.compile(rb"(?:\r\n[A-Za-z0-9-]+:[\t\x20-\x7e\x80-\xff]*){1,100}")
+_HEADER = re.compile(rb"\r\n([^:]+):([^\r]*)")
 _NOT_PLAIN = frozenset([b"origin", b"expect", b"transfer-encoding", b"content-encoding", b"upgrade", b"http2-settings"])
 _LENGTH = re.compile(rb"\d{1,9}")
 _STATUS_AND_HEADERS = "".join(
     [
         f"HTTP/1.1 {HTTPStatus.SERVICE_UNAVAILABLE:d} {HTTPStatus.SERVICE_UNAVAILABLE.phrase}\r\n"
-        f"Connection: keep-alive\r\nContent-Type: {MEDIA_TYPE}\r\nRetry-After: {RETRY_AFTER_SECONDS}\r\n"
+        f"Content-Type: {MEDIA_TYPE}\r\nRetry-After: {RETRY_AFTER_SECONDS}\r\n"
         "Cache-Control: no-store\r\n",
         *(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items()),
     ]
@@ -52,12 +55,13 @@ def plain_request(received: bytes) -> PlainRequest | None:
     if not received.startswith(_BEGINNING):
         return None
     head, end, body = received.partition(_HEAD_END)
+    if not end or not _HEADERS.fullmatch(head, len(_BEGINNING)):
+        return None
     found = _HEADER.findall(head)
-    headers = {name.lower(): value.strip() for name, value in found}
+    headers = {name.lower(): value.strip(b" \t") for name, value in found}
     length = headers.get(b"content-length", b"")
     if not (
-        end
-        and len(headers) == len(found) == head.count(b"\r\n")  # every line is a header, and no header there is twice
+        len(headers) == len(found)  # none is there twice
         and headers.keys().isdisjoint(_NOT_PLAIN)
         and headers.get(b"connection", b"keep-alive").lower() == b"keep-alive"
         and _LENGTH.fullmatch(length)
@@ -75,8 +79,10 @@ class Door:
         self._service = service
         self._refused: Counter[str] = Counter()
 
-    def refusal(self, received: bytes) -> tuple[int, bytes] | None:
-        """How many of the bytes make up a request that is refused, and its answer; None where it may go on."""
+    def refusal(self, received: bytes, *, keep_alive: bool) -> tuple[int, bytes] | None:
+        """How many of the bytes make up a request that is refused, and its answer, which says whether the connection is
+        kept; None where it may go on.
+        """
         service = self._service
         overload = service.overload
         request = plain_request(received) if overload else None
@@ -91,6 +97,7 @@ class Door:
         body = problem_document(status, detail, instance=_ROUTE, request_id=request_id)
         head = (
             f"{_STATUS_AND_HEADERS}Content-Length: {len(body)}\r\n"
+            f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n"
             f"X-Request-ID: {request_id}\r\ntraceparent: {trace.traceparent}\r\n\r\n"
         )
         if span is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from tests.integration.faults.support import (
     SLOW,
     answer_of,
     assert_problem,
+    is_open,
     read_answer,
     request_bytes,
     send,
@@ -80,3 +82,29 @@ def test_while_it_is_overloaded_requests_are_refused_at_the_door(
     assert {line["reason"] for line in lines} == {reason}
     assert "Traceback" not in server.errors
     assert not re.search("station|child", server.errors), "no text of anybody"
+
+
+def test_clients_that_are_refused_and_stay_keep_nobody_out(start_server: Callable[..., Server]) -> None:
+    """A worker has 800 connections: what the threads need of them is never taken by those that only wait."""
+    server = start_server(**SLOW, **OVERLOADS["queue_full"])
+    (decoder,) = decoders(server)
+    os.kill(decoder, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as connections:
+        taken_in = pool.submit(requests.post, server.url + "/translate", json=slow_request(0, texts=40))
+        until(lambda: samples(server, "translate_queue_sentences")["en-fr"] > 36)
+        assert requests.post(server.url + "/translate", json=slow_request(1, texts=40)).status_code == 503
+        kept = 0
+        for _ in range(850):
+            connection = connections.enter_context(send(server.port, request_bytes(GOOD)))
+            answer = read_answer(connection)
+            assert_problem(answer, 503)
+            if is_kept := "connection: keep-alive" in answer[1]:
+                assert is_open(connection)
+            else:
+                assert read_answer(connection) == (0, "", None)
+            kept += is_kept
+        assert 400 < kept < 750
+        assert requests.get(server.url + "/health", timeout=5).status_code == 200
+        os.kill(decoder, signal.SIGCONT)
+        assert taken_in.result().status_code == 200
+    assert server.end() == 0

@@ -54,8 +54,16 @@ def test_plain_requests(received: bytes, expected: PlainRequest) -> None:
                 b" folded",
                 b"without a colon",
                 b"under_score: 1",
+                b"A: b\nTransfer-Encoding: chunked",
+                b"A: b\rContent-Length: 50",
+                b"A: b\n\nGET / HTTP/1.1",
+                b"A: \0",
+                b"A : b",
+                b"\r\n".join([b"A%d: b" % number for number in range(100)]),
             )
         ),
+        WHOLE.replace(b": 4", b": \x0b4"),
+        WHOLE.replace(b": 4", b": 4\x0c"),
     ],
 )
 def test_others_go_the_long_way(received: bytes) -> None:
