@@ -1,8 +1,9 @@
 """Translations in which everything protected stands unaltered, however the model mangles it.
 
-A sentence whose translation lacks something is tried in other ways, all at once: its other hypotheses, with common
-names or numbers in the place of what is protected, and in parts. The first way whose result holds is taken. The last
-one always does: what is protected is then kept out of the model altogether, and a warning says so.
+Of the hypotheses for a sentence, the best that has everything is taken. Where none has, the sentence is tried with
+common names or numbers in the place of what is protected, and if that does not help, in parts. The first way whose
+result holds is taken. The last one always does: what is protected is then kept out of the model altogether, and a
+warning says so.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Faithful:
         self._ask = ask
 
     def repaired(self, pairs: Sequence[tuple[str, Translation]]) -> list[Translation]:
-        """The translation of each text, with everything that is protected in it."""
+        """The translation of each text, with everything that is protected in it; alternatives that come along help."""
         checked = [self._checked(text, translation) for text, translation in pairs]
         faulty = [
             (number, place, sentence)
@@ -99,20 +100,26 @@ class Faithful:
         return not self._protection.holds(self._protection.find(sentence.source), sentence.text)
 
     def _tried(self, sentences: Sequence[SentenceTranslation]) -> list[SentenceTranslation]:
-        """The sentences by the first of their plans whose result holds."""
-        plans = [list(self._plans(sentence.source, sentence.text)) for sentence in sentences]
-        texts = list(dict.fromkeys(text for some in plans for plan in some for text in plan.texts))
-        found = dict(zip(texts, self._ask(texts) if texts else [], strict=True))
-        return [
-            next(result for plan in some if (result := self._carried_out(plan, sentence, found)) is not None)
-            for sentence, some in zip(sentences, plans, strict=True)
-        ]
+        """The sentences by the first of their plans whose result holds; in parts only where the others have failed."""
+        results: dict[int, SentenceTranslation] = {}
+        for whole in (True, False):
+            plans = {
+                number: [plan for plan in self._plans(sentence.source, sentence.text) if plan.whole is whole]
+                for number, sentence in enumerate(sentences)
+                if number not in results
+            }
+            texts = list(dict.fromkeys(text for some in plans.values() for plan in some for text in plan.texts))
+            found = dict(zip(texts, self._ask(texts) if texts else [], strict=True))
+            for number, some in plans.items():
+                tried = (self._carried_out(plan, sentences[number], found) for plan in some)
+                if result := next((result for result in tried if result is not None), None):
+                    results[number] = result
+        return [results[number] for number in range(len(sentences))]
 
     def _plans(self, source: str, translation: str) -> Iterator[_Plan]:
         items = self._protection.find(source)
         missing = self._protection.missing(items, translation)
         if not is_blank(_without(source, items)):
-            yield _Plan((source,))
             masked = [item for item in items if item.kind != "number"]
             numbers_first = any(_INTEGER.match(item.source) for item in masked)
             for words in (_NUMBERS, _NAMES) if numbers_first or not masked else (_NAMES, _NUMBERS):
@@ -225,8 +232,6 @@ def _replaced(text: str, items: Sequence[Item], words: Sequence[str]) -> str:
 
 def _unmasked(text: str, stand_ins: Sequence[tuple[str, str]]) -> str | None:
     """`text` with what the stand-ins stand for; None unless each is there exactly once."""
-    if not stand_ins:
-        return text
     patterns = {word: re.compile(rf"(?<!\w){re.escape(word)}(?!\w)") for word, _ in stand_ins}
     if any(len(pattern.findall(text)) != 1 for pattern in patterns.values()):
         return None

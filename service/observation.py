@@ -27,6 +27,8 @@ SECURITY_HEADERS = {
     # A page says for itself what it needs.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
 }
+_POLICY = "Content-Security-Policy"
+_BESIDE_THE_POLICY = {name: value for name, value in SECURITY_HEADERS.items() if name != _POLICY}
 _UNKNOWN_ROUTE = "unknown"
 _REASONS: dict[int, str] = {
     HTTPStatus.BAD_REQUEST: "invalid",
@@ -67,8 +69,8 @@ def _finish(response: Response) -> Response:
     shared = service()
     response.headers["X-Request-ID"] = g.request_id
     response.headers["traceparent"] = g.trace.traceparent
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
+    response.headers.extend(_BESIDE_THE_POLICY)
+    response.headers.setdefault(_POLICY, SECURITY_HEADERS[_POLICY])
     if request.is_secure:
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     if request.method == "POST":

@@ -90,9 +90,13 @@ class Desk:
         """The translations of texts (`str`) and of documents."""
         pieces = [piece for document in documents for piece in pieces_of(document)]
         tagged = any(isinstance(document, Document) and document.tagged for document in documents)
-        decoded = self._decode(pieces, self._generous if tagged else self._options)
+        decoded = self._decode(pieces, self._generous if tagged else self.options_for(pieces))
         found = dict(zip(pieces, self._faithful.repaired(list(zip(pieces, decoded, strict=True))), strict=True))
         return [document.join(found) if isinstance(document, Document) else found[document] for document in documents]
+
+    def options_for(self, texts: Sequence[str]) -> SearchOptions:
+        """How they are best decoded: with alternatives, where one of these may have what the best hypothesis lacks."""
+        return self._options if all(map(self.leaves_alone, texts)) else self._generous
 
     def sentence(self, source: str, start: int, part: Translation) -> SentenceTranslation:
         """The translation of the sentence that begins at `start` in its text, which was decoded as `part`."""
@@ -213,7 +217,8 @@ class Translating:
             own = list(group)
             texts = [self._request.texts[place] for place in own]
             position = 0
-            options = self._options.model_copy(update={"prefixes": self._request.stream == "tokens"})
+            options = self._desks[source].options_for(texts)
+            options = options.model_copy(update={"prefixes": self._request.stream == "tokens"})
             for number, draft, part in self._routes[source].stream(texts, options, seconds=self._seconds_left()):
                 spans = draft.segments.spans
                 start, end = spans[position]
