@@ -1,7 +1,11 @@
-"""How many requests are let in at once, counted until the last byte of the answer is sent.
+"""How many requests are let in at once, counted until the last byte of the answer is sent, and who goes on first.
 
 A translation holds one of the worker's threads from its first byte to its last. There are more threads than
 requests are let in, so that one is always free to say that the service is full, or that it is well.
+
+A step of the decoder ends the wait of many of them at once. CPython would wake each thread that waits for the
+interpreter again and again (every `sys.getswitchinterval()`), and who comes to ask for the service's health would wait
+behind them all. So they go on by turns, one at a time, and wait for theirs where waiting costs nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +20,27 @@ if TYPE_CHECKING:
 REFUSED = "service.refused"
 """Key of the WSGI environment that is set where a request must be answered with status 503 at once."""
 
+TURN = "service.turn"
+"""Key of the WSGI environment for the `Turn` of a request that is let in."""
+
+
+class Turn:
+    """What a request thread takes when it has waited, and gives back when it waits or sends. For that thread alone."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._taken = False
+
+    def take(self) -> None:
+        if not self._taken:
+            self._lock.acquire()
+            self._taken = True
+
+    def give(self) -> None:
+        if self._taken:
+            self._taken = False
+            self._lock.release()
+
 
 class Admission:
     """WSGI middleware that counts requests with a body to work on (POST) and marks those over the limit as refused."""
@@ -24,6 +49,7 @@ class Admission:
         self._application = application
         self._lock = threading.Lock()
         self._free = limit
+        self._turns = threading.Lock()
 
     @property
     def full(self) -> bool:
@@ -46,13 +72,17 @@ class Admission:
 
     def _admitted(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         # The server sends each piece before it asks for the next: at the end of this generator all is sent.
+        turn = environ[TURN] = Turn(self._turns)
         try:
             answer = self._application(environ, start_response)
             try:
-                yield from answer
+                for piece in answer:
+                    turn.give()
+                    yield piece
             finally:
                 if hasattr(answer, "close"):
                     answer.close()
         finally:
+            turn.give()
             with self._lock:
                 self._free += 1

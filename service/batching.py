@@ -42,6 +42,7 @@ from translator.translation import Translation
 
 log = structlog.get_logger(__name__)
 
+_FEW = 16
 _LOOK_SECONDS = 0.5  # how often it is looked whether the client still waits
 
 
@@ -188,11 +189,14 @@ class Batcher:
         """Whether all of them are found; else more has become certain of one of them."""
         with self._lock:
             job.await_(sentences)
+        self._client.pause()
         while not job.decoded.wait(min(_LOOK_SECONDS, max(0.0, job.deadline - time.monotonic()))):
             if time.monotonic() >= job.deadline:
                 raise DeadlineError
             if not self._client.waits():
                 raise ClientGoneError
+        if len(sentences) <= _FEW:  # with many, the others had better not wait for this one
+            self._client.resume()
         if job.error is not None and job.awaited:
             raise job.error
         return not job.awaited

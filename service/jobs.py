@@ -59,6 +59,12 @@ class Client:
     def accept(self) -> None:
         """Some of the request is taken in."""
 
+    def pause(self) -> None:
+        """The thread is going to wait."""
+
+    def resume(self) -> None:
+        """The wait is over. Returns when the thread may go on."""
+
 
 class Amount(NamedTuple):
     """So much that waits for the decoder; or the most that may."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flask import Flask, current_app, g, has_request_context, request
 
-from service.admission import Admission
+from service.admission import TURN, Admission, Turn
 from service.jobs import Client
 from service.keys import KeyRing
 from service.languages import Languages
@@ -159,3 +159,15 @@ class _RequestClient(Client):
     def accept(self) -> None:
         if has_request_context():
             g.accepted = True
+
+    def pause(self) -> None:
+        if (turn := self._turn()) is not None:
+            turn.give()
+
+    def resume(self) -> None:
+        if (turn := self._turn()) is not None:
+            turn.take()
+
+    @staticmethod
+    def _turn() -> Turn | None:
+        return request.environ.get(TURN) if has_request_context() else None

@@ -23,6 +23,7 @@ from translator.ticket import DeadlineError, DecodingError, Ticket
 # Beyond some hundred rows a step gets no faster a row (tests/benchmarks/RESULTS.md); more of them are read at a time.
 MAX_ROWS = 512
 MAX_TOKENS = 8192
+_MOMENT_STEPS = 3
 
 
 class ContinuousDecoder:
@@ -48,6 +49,7 @@ class ContinuousDecoder:
         self._ended: list[Ticket] = []
         self._any_cancelled = False
         self._earliest_deadline = np.inf
+        self._came_at_step = 0  # the oldest that waits, or the last step at which others were let in
         self.steps = 0  # made so far
         self.row_steps = 0  # hypotheses in the batch, summed over these steps
 
@@ -74,6 +76,8 @@ class ContinuousDecoder:
     def submit(self, query: Query, *, deadline: float | None = None) -> Ticket:
         """Queue a sentence; `deadline` is a time of the decoder's clock."""
         ticket = Ticket(query, deadline)
+        if not self._waiting:
+            self._came_at_step = self.steps
         self._waiting.append(ticket)
         if deadline is not None:
             self._earliest_deadline = min(self._earliest_deadline, deadline)
@@ -173,10 +177,14 @@ class ContinuousDecoder:
     def _next_to_join(self) -> list[Ticket]:
         """The oldest waiting sentences that fit.
 
-        Where not all fit, none joins before a quarter of the rows is free: reading sentences one at a time is slow.
+        Where not all fit, none joins before a quarter of the rows is free, and where few wait beside many in the batch,
+        they wait for others for a moment: reading sentences one at a time is slow.
         """
         batch = self._batch
         if not self._waiting or (batch and (batch.tickets[0].alone or self._waiting[0].alone)):
+            return []
+        few = batch is not None and len(self._waiting) < len(batch.tickets) // 4
+        if few and self.steps < self._came_at_step + _MOMENT_STEPS:
             return []
         rows, tokens = (batch.reserved_rows, batch.reserved_tokens) if batch else (0, 0)
         crowded = rows > self._max_rows * 3 // 4
@@ -195,6 +203,7 @@ class ContinuousDecoder:
             return []
         for _ in chosen:
             self._waiting.popleft()
+        self._came_at_step = self.steps
         return chosen
 
     def _part(self, error: Exception) -> None:

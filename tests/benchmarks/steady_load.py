@@ -3,7 +3,8 @@
 Half an hour at 80 % of what the service can do: no error, memory that stays where it is, and waits that do not grow.
 
 What it can do is measured at the beginning, by clients that send when they have their answer; then requests come at
-random moments.
+random moments. Between the two as many come at once as are let in: the largest batch and the most threads take memory
+that is kept for the next such rush, which else would come at some random moment and look like growth.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tests.benchmarks.processor import describe_machine
 from tests.benchmarks.server_processes import Server, end_in_order_on_sigterm, model_languages, running, service
 
 _CLIENTS = 32
+_RUSH_CLIENTS = 150
 _MEBIBYTE = 1024 * 1024
 _FLAT_GROWTH = 0.02
 _SETTLED = 0.2
@@ -77,6 +79,7 @@ async def soak(
     """Measure the capacity for so many seconds, then offer that share of it for so many minutes."""
     requests = requests_of(rotation, languages, 1)
     most = await capacity(server, requests, lambda: rotation.position, clients=_CLIENTS, seconds=seconds)
+    await capacity(server, requests, lambda: rotation.position, clients=_RUSH_CLIENTS, seconds=seconds)
     arrivals = Arrivals(server.port, requests, per_second=share * most)
     samples: list[tuple[float, int]] = []
     running_task = asyncio.create_task(arrivals.run(60 * minutes))
