@@ -24,20 +24,29 @@ TURN = "service.turn"
 """Key of the WSGI environment for the `Turn` of a request that is let in."""
 
 
-class Turn:
-    """What a request thread takes when it has waited, and gives back when it waits or sends. For that thread alone."""
+_WITH_TURNS = frozenset(["/translate", "/v2/translate"])
+_MOST_BYTES = 4096
 
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
+
+class Turn:
+    """What a request thread takes when it has waited, and gives back when it waits or sends. For that thread alone.
+
+    Small translations alone take turns: the others must not wait for a document, or for models to load.
+    """
+
+    def __init__(self, lock: threading.Lock, environ: WSGIEnvironment) -> None:
+        length = environ.get("CONTENT_LENGTH") or ""
+        small = length.isascii() and length.isdigit() and int(length) <= _MOST_BYTES
+        self._lock = lock if small and environ.get("PATH_INFO") in _WITH_TURNS else None
         self._taken = False
 
     def take(self) -> None:
-        if not self._taken:
+        if self._lock is not None and not self._taken:
             self._lock.acquire()
             self._taken = True
 
     def give(self) -> None:
-        if self._taken:
+        if self._lock is not None and self._taken:
             self._taken = False
             self._lock.release()
 
@@ -72,7 +81,7 @@ class Admission:
 
     def _admitted(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         # The server sends each piece before it asks for the next: at the end of this generator all is sent.
-        turn = environ[TURN] = Turn(self._turns)
+        turn = environ[TURN] = Turn(self._turns, environ)
         try:
             answer = self._application(environ, start_response)
             try:

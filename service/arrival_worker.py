@@ -86,7 +86,7 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         """All that have come; gunicorn would take one at each turn of the poller."""
         for _ in range(_ACCEPTED_AT_ONCE):
             super().accept(listener)
-            if not select.select([listener], [], [], 0)[0]:
+            if self.nr_conns >= self.worker_connections or not select.select([listener], [], [], 0)[0]:
                 break
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:

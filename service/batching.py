@@ -42,7 +42,6 @@ from translator.translation import Translation
 
 log = structlog.get_logger(__name__)
 
-_FEW = 16
 _LOOK_SECONDS = 0.5  # how often it is looked whether the client still waits
 
 
@@ -195,8 +194,7 @@ class Batcher:
                 raise DeadlineError
             if not self._client.waits():
                 raise ClientGoneError
-        if len(sentences) <= _FEW:  # with many, the others had better not wait for this one
-            self._client.resume()
+        self._client.resume()
         if job.error is not None and job.awaited:
             raise job.error
         return not job.awaited

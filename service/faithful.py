@@ -22,6 +22,7 @@ Ask = Callable[[Sequence[str]], list[Translation]]
 # Words that the training text of nearly every model has, and that most translations leave as they are.
 _NAMES = ("Tom", "Paris", "Boston", "John", "Berlin", "Peter", "Madrid", "Anna")
 _NUMBERS = ("10", "20", "30", "50", "12", "15", "25", "40")
+_UNTRANSLATED = "untranslated: a sentence was left as it is, because the model made up a placeholder"
 _INTEGER = re.compile(r"%.*[diu]$")
 _LEADING = re.compile(r"[\W_]*")
 _ENDING = re.compile(r"[\s\u00a0\u202f]*[.!?…]+$")
@@ -114,10 +115,12 @@ class Faithful:
                 tried = (self._carried_out(plan, sentences[number], found) for plan in some)
                 if result := next((result for result in tried if result is not None), None):
                     results[number] = result
-        return [results[number] for number in range(len(sentences))]
+        return [results.get(number) or _left_alone(sentence) for number, sentence in enumerate(sentences)]
 
     def _plans(self, source: str, translation: str) -> Iterator[_Plan]:
         items = self._protection.find(source)
+        if not items:  # the model has made up a placeholder
+            return
         missing = self._protection.missing(items, translation)
         if not is_blank(_without(source, items)):
             masked = [item for item in items if item.kind != "number"]
@@ -147,7 +150,7 @@ class Faithful:
                 return None
             # What the model made up is worse than what it was asked about.
             text = "".join(part.target if isinstance(part, Item) else part for part in plan.parts)
-            warning = "untranslated: a sentence was left as it is, because the model made up a placeholder"
+            warning = _UNTRANSLATED
         warnings = sentence.warnings + ((warning,) if plan.texts else ())
         return replace(sentence, text=text, score=score, log_probability=score, alternatives=(), warnings=warnings)
 
@@ -190,6 +193,11 @@ class Faithful:
         result = self._carried_out(plan, lone, found)
         assert result is not None
         return assemble(text, [result])
+
+
+def _left_alone(sentence: SentenceTranslation) -> SentenceTranslation:
+    warnings = (*sentence.warnings, _UNTRANSLATED)
+    return replace(sentence, text=sentence.source, score=0.0, log_probability=0.0, alternatives=(), warnings=warnings)
 
 
 def _put_together(plan: _Plan, found: dict[str, Translation]) -> tuple[str, float]:

@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from service.admission import TURN
 from service.authentication import asking_key
 from service.settings import Settings
 from service.state import service
@@ -57,6 +58,8 @@ def register(app: Flask, settings: Settings) -> None:
         limit = limiter.current_limit
         if limit is None:
             return response
+        if (turn := request.environ.get(TURN)) is not None:
+            turn.give()  # a Redis may take its time
         try:
             remaining, seconds = limit.remaining, max(1, round(limit.reset_at - time.time()))
         except Exception:  # whatever a storage that has just gone away raises

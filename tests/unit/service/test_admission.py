@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Application:
-    """Notes who enters and goes on; a POST takes its turn after `may_go_on`, and sends its path in two pieces."""
+    """Notes who enters and goes on; a POST takes its turn after `may_go_on`, and sends its name in two pieces."""
 
     def __init__(self) -> None:
         self.entered = threading.Semaphore(0)
@@ -27,45 +27,52 @@ class Application:
         self.most_at_work = 0
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
+        name = environ["QUERY_STRING"]
         if REFUSED in environ:
             return [b"refused"]
         if environ["REQUEST_METHOD"] == "GET":
             return [b"well"]
         self.entered.release()
         assert self.may_go_on.wait(PATIENCE)
-        if path == "/broken":
+        if name == "/broken":
             environ[TURN].take()
-            raise ValueError(path)
-        return self._pieces(path, environ)
+            raise ValueError(name)
+        return self._pieces(name, environ)
 
-    def _pieces(self, path: str, environ: WSGIEnvironment) -> Iterator[bytes]:
+    def _pieces(self, name: str, environ: WSGIEnvironment) -> Iterator[bytes]:
         for _ in range(2):
             environ[TURN].take()
             environ[TURN].take()  # which it has already
-            self.at_work.append(path)
+            self.at_work.append(name)
             self.most_at_work = max(self.most_at_work, len(self.at_work))
             time.sleep(0.001)  # another one would have the time to be here
-            self.at_work.remove(path)
-            yield path.encode()
+            self.at_work.remove(name)
+            yield name.encode()
 
 
-def ask(admission: Admission, path: str, method: str = "POST") -> bytes:
+def start(
+    admission: Admission, name: str, *, method: str = "POST", path: str = "/translate", size: str = "10"
+) -> Iterable[bytes]:
     def start_response(*_: Any) -> Any: ...
 
-    return b"".join(admission({"REQUEST_METHOD": method, "PATH_INFO": path}, start_response))
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": name, "CONTENT_LENGTH": size}
+    return admission(environ, start_response)
+
+
+def ask(admission: Admission, name: str, **others: str) -> bytes:
+    return b"".join(start(admission, name, **others))
 
 
 def test_no_more_are_let_in_than_there_are_places_until_one_is_answered() -> None:
     application = Application()
     admission = Admission(application, 2)
     with ThreadPoolExecutor(2) as pool:
-        first = [pool.submit(ask, admission, path) for path in ("/a", "/b")]
+        first = [pool.submit(ask, admission, name) for name in ("/a", "/b")]
         for _ in first:
             assert application.entered.acquire(timeout=PATIENCE)
         assert admission.full
         assert ask(admission, "/c") == b"refused"
-        assert ask(admission, "/health", "GET") == b"well"
+        assert ask(admission, "health", method="GET") == b"well"
         application.may_go_on.set()
         assert sorted(one.result(PATIENCE) for one in first) == [b"/a/a", b"/b/b"]
     assert not admission.full
@@ -95,8 +102,25 @@ def test_a_thread_that_sends_has_given_its_turn_back() -> None:
     application = Application()
     application.may_go_on.set()
     admission = Admission(application, 2)
-    slow = iter(admission({"REQUEST_METHOD": "POST", "PATH_INFO": "/slow"}, lambda *_: lambda _: None))
+    slow = iter(start(admission, "/slow"))
     assert next(slow) == b"/slow"  # and its client takes its time
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(ask, admission, "/quick").result(PATIENCE) == b"/quick/quick"
     assert list(slow) == [b"/slow"]
+
+
+@pytest.mark.parametrize("others", [{"path": "/admin/reload"}, {"size": "4097"}, {"size": ""}, {"size": "²"}])
+def test_others_than_small_translations_neither_wait_for_turns_nor_keep_them(others: dict[str, str]) -> None:
+    application = Application()
+    application.may_go_on.set()
+    admission = Admission(application, 3)
+    turns = threading.Lock()
+    admission._turns = turns
+    with ThreadPoolExecutor(1) as pool:
+        with turns:
+            assert pool.submit(ask, admission, "/a", **others).result(PATIENCE) == b"/a/a"
+            waiting = pool.submit(ask, admission, "/b")
+            assert application.entered.acquire(timeout=PATIENCE)
+            assert application.entered.acquire(timeout=PATIENCE)
+            assert not waiting.done()
+        assert waiting.result(PATIENCE) == b"/b/b"

@@ -164,6 +164,17 @@ def test_a_model_that_makes_things_up_everywhere_is_not_listened_to() -> None:
     assert warning.startswith("untranslated: ")
 
 
+def test_a_sentence_in_which_nothing_is_protected_gets_no_placeholder_either() -> None:
+    translation, model = repair(
+        "I have 3 dogs.\nGood morning.", lambda text: ["Bonjour %s."] if "morning" in text else [text.upper()]
+    )
+    assert translation.text == "I HAVE 3 DOGS.\nGood morning."
+    assert model.asked == []
+    assert [warning.partition(":")[0] for warning in translation.warnings] == ["untranslated"]
+    translation, _ = repair("I have 3 dogs.\nBye.", lambda text: ["{x}", "Adieu."] if "Bye" in text else [text])
+    assert translation.text == "I have 3 dogs.\nAdieu."
+
+
 def test_what_reaches_over_sentences() -> None:
     protection = Protection(["Yahoo! Inc"])
     translation, _ = repair("We like Yahoo! Inc a lot.", lambda text: [text.upper()], protection)
