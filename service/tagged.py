@@ -192,7 +192,8 @@ class TaggedSentence:
         for candidate in (own.text, *(other.text for other in own.alternatives), phrase):
             places = _places(candidate, text)
             if len(places) == max(occurrences, 1):
-                return places[max(len(before) - 1, 0)]
+                # What only looks like the phrase where the text is cut behind it makes one more.
+                return places[min(max(len(before), 1), len(places)) - 1]
         return None
 
     def _phrase(self, element: _Element) -> str:
