@@ -34,7 +34,7 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         self.patience = {Stage.BEGINNING: _BEGINNING_SECONDS, Stage.HEAD: HEAD_SECONDS, Stage.BODY: math.inf}
         self._arriving: dict[TConn, tuple[Stage, int]] = {}  # what is waited for, and how many bytes in the socket
         self._last_call = math.inf
-        self._has_refused = False
+        self._has_refused = self._gathers = False
 
     @cached_property
     def door(self) -> Door:
@@ -83,15 +83,15 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
             conn.close()
 
     def accept(self, listener: socket.socket) -> None:
-        """All that have come; gunicorn would take one at each turn of the poller."""
-        for _ in range(_ACCEPTED_AT_ONCE):
+        """The next one, so that all workers get their share; while refusals are gathered, all that have come."""
+        for _ in range(_ACCEPTED_AT_ONCE if self._gathers else 1):
             super().accept(listener)
             if self.nr_conns >= self.worker_connections or not select.select([listener], [], [], 0)[0]:
                 break
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        if self._has_refused:
-            self._has_refused = False
+        self._gathers, self._has_refused = self._has_refused, False
+        if self._gathers:
             time.sleep(_GATHERING_SECONDS)  # to refuse several at the next waking
         super().wait_for_and_dispatch_events(timeout)
 
