@@ -16,15 +16,15 @@ from tests.integration.service.conftest import Server
 from tests.integration.service.test_decoder_process import decoder_process, is_running, kill, until
 from tests.integration.service.test_observation import samples
 
-TEXTS = 4
+TEXTS = 8
 
 
 def in_flight(server: Server, count: int) -> list[socket.socket]:
-    """So many requests, all of which wait for the decoder."""
+    """So many requests, none of which is answered; their sentences are decoded in turn, so that all end late."""
     connections = [
         send(server.port, request_bytes(slow_request(number, texts=TEXTS, beam_size=5))) for number in range(count)
     ]
-    until(lambda: samples(server, "translate_queue_texts")["en-fr"] > (count - 1) * TEXTS)
+    until(lambda: samples(server, "translate_requests_in_progress")[""] > count)  # it asks, too
     return connections
 
 
