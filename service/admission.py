@@ -23,7 +23,6 @@ REFUSED = "service.refused"
 TURN = "service.turn"
 """Key of the WSGI environment for the `Turn` of a request that is let in."""
 
-
 _WITH_TURNS = frozenset(["/translate", "/v2/translate"])
 _MOST_BYTES = 4096
 

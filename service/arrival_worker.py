@@ -122,13 +122,13 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
 
     def _is_refused(self, conn: TConn, among: deque[TConn]) -> bool:
         """Whether the service is overloaded and has told so to this client, one of those that are waited for."""
-        if not self.alive or service_of(self.wsgi).overload is None:
+        if not self.alive or (overload := service_of(self.wsgi).overload) is None:
             return False
         if conn.parser is not None and conn.parser.unreader.buf.tell():  # of a request that is partly read
             return False
         # As gunicorn has it; a new client comes on top of those that are kept.
         keep = len(self.keepalived_conns) + (among is self.pending_conns) <= self.max_keepalived
-        refusal = self.door.refusal(peek(conn.sock), keep_alive=keep)
+        refusal = self.door.refusal(peek(conn.sock), overload, keep_alive=keep)
         if refusal is None:
             return False
         self._has_refused = True

@@ -2,9 +2,9 @@
 has come, by the poller and without a thread.
 
 A thread, the HTTP parser and Flask cost a millisecond of a core, which the decoder lacks; with many times more requests
-than can be answered that is most of its time. Only plain requests are refused here. Those whose answer depends on more
-(a page of another origin, a chunked body) go the long way to the same answer. It says nothing of keys, of rates and of
-HTTPS (`Strict-Transport-Security`): none of them is looked at.
+than can be answered that is a good part of its time. Only plain requests are refused here. Those whose answer depends
+on more (a page of another origin, a chunked body) go the long way to the same answer. It says nothing of keys, of rates
+and of HTTPS (`Strict-Transport-Security`): none of them is looked at.
 """
 
 from __future__ import annotations
@@ -79,14 +79,13 @@ class Door:
         self._service = service
         self._refused: Counter[str] = Counter()
 
-    def refusal(self, received: bytes, *, keep_alive: bool) -> tuple[int, bytes] | None:
-        """How many of the bytes make up a request that is refused, and its answer, which says whether the connection is
-        kept; None where it may go on.
+    def refusal(self, received: bytes, overload: tuple[str, str], *, keep_alive: bool) -> tuple[int, bytes] | None:
+        """How many of the bytes make up a request that is refused for this `Service.overload`, and its answer, which
+        says whether the connection is kept; None where it goes the long way.
         """
         service = self._service
-        overload = service.overload
-        request = plain_request(received) if overload else None
-        if request is None or overload is None or request.size > service.settings.body_bytes:
+        request = plain_request(received)
+        if request is None or request.size > service.settings.body_bytes:
             return None
         begun = time.monotonic()
         detail, reason = overload

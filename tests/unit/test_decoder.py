@@ -312,6 +312,33 @@ def test_sentences_that_come_later_join_the_batch() -> None:
     assert [len(ticket.result()[0].tokens) for ticket in (first, second, third)] == [5, 1, 9]
 
 
+def test_newcomers_are_read_together_where_many_are_in_the_batch_and_none_waits_for_long() -> None:
+    decoder = ContinuousDecoder(Speaker())
+    query = says(1, 40)
+    for _ in range(8):
+        decoder.submit(query)
+    decoder.step()
+    assert decoder.live == 8
+    decoder.submit(query)
+    waited = 0
+    while decoder.waiting:
+        decoder.step()
+        waited += 1
+    assert (decoder.live, waited) == (9, 4)
+    for _ in range(2):
+        decoder.submit(query)
+    decoder.step()
+    assert (decoder.live, decoder.waiting) == (11, 0), "two are a quarter of nine"
+
+
+def test_a_newcomer_beside_few_joins_at_once() -> None:
+    decoder = ContinuousDecoder(Speaker())
+    for count in range(1, 9):
+        decoder.submit(says(1, 40))
+        decoder.step()
+        assert (decoder.live, decoder.waiting) == (count, 0)
+
+
 def test_several_that_end_in_one_step_come_back_in_their_order() -> None:
     decoder = ContinuousDecoder(Speaker())
     tickets = [decoder.submit(says(number, 0)) for number in range(5)]
