@@ -9,11 +9,15 @@ import re
 import time
 import uuid
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import structlog
 from flask import Flask, Response, g, request
 
-from service.state import service
+from service.state import Service, service
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +59,18 @@ def request_id_of(given: str) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
+def count(
+    shared: Service, method: str, route: str, status: int, seconds: float, reason: str, span: Span | None
+) -> None:
+    """Put an answered request into the metrics, and send its span; `reason` says why it was refused, if it was."""
+    shared.metrics.requests.labels(route, status).inc()
+    shared.metrics.request_seconds.labels(route).observe(seconds)
+    if reason:
+        shared.metrics.rejections.labels(reason).inc()
+    if span is not None:
+        shared.tracing.end(span, method=method, route=route, status=status)
+
+
 def _begin() -> None:
     g.started = time.monotonic()
     g.request_id = request_id_of(request.headers.get("X-Request-ID", ""))
@@ -78,13 +94,8 @@ def _finish(response: Response) -> Response:
     seconds = time.monotonic() - g.started
     route = request.url_rule.rule if request.url_rule else None
     status = response.status_code
-    shared.metrics.requests.labels(route or _UNKNOWN_ROUTE, status).inc()
-    shared.metrics.request_seconds.labels(route or _UNKNOWN_ROUTE).observe(seconds)
-    reason = g.get("rejection") or _REASONS.get(status)
-    if reason:
-        shared.metrics.rejections.labels(reason).inc()
-    if g.span is not None:
-        shared.tracing.end(g.span, method=request.method, route=route or _UNKNOWN_ROUTE, status=status)
+    reason = g.get("rejection") or _REASONS.get(status, "")
+    count(shared, request.method, route or _UNKNOWN_ROUTE, status, seconds, reason, g.span)
     report = log.debug if request.endpoint in _QUIET_ENDPOINTS else log.info
     report(
         "request",

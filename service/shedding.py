@@ -17,7 +17,7 @@ from http import HTTPStatus
 
 import structlog
 
-from service.observation import SECURITY_HEADERS, request_id_of
+from service.observation import SECURITY_HEADERS, count, request_id_of
 from service.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, problem_document
 from service.state import Service
 
@@ -99,16 +99,11 @@ class Door:
             f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n"
             f"X-Request-ID: {request_id}\r\ntraceparent: {trace.traceparent}\r\n\r\n"
         )
-        if span is not None:
-            service.tracing.end(span, method="POST", route=_ROUTE, status=status)
-        metrics = service.metrics
-        metrics.requests.labels(_ROUTE, int(status)).inc()
-        metrics.request_seconds.labels(_ROUTE).observe(time.monotonic() - begun)
-        metrics.rejections.labels(reason).inc()
+        count(service, "POST", _ROUTE, int(status), time.monotonic() - begun, reason, span)
         return request.size, head.encode("latin-1") + body
 
     def report(self) -> None:
         """A line in the log for all that were refused since the last one: a line each would cost more than they do."""
-        for reason, count in self._refused.items():
-            log.warning("requests refused", reason=reason, status=int(HTTPStatus.SERVICE_UNAVAILABLE), count=count)
+        for reason, number in self._refused.items():
+            log.warning("requests refused", reason=reason, status=int(HTTPStatus.SERVICE_UNAVAILABLE), count=number)
         self._refused.clear()
