@@ -5,6 +5,8 @@ Every measurement is a run of the command as a person types it, into a folder of
 
 from __future__ import annotations
 
+import ctypes
+import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +19,24 @@ import click
 
 from tests.benchmarks.disturbance import Others, describe
 
+_PR_SET_CHILD_SUBREAPER = 36
+"""Of Linux's prctl(2): orphans among the descendants become children of this process."""
+
+
+def adopt_orphans() -> None:
+    """From now on wait for the workers too: a process's time counts as ours only once it has been waited for."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def wait_for_orphans() -> None:
+    """Return when this process has no children any more."""
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
+        return
+
 
 def sentences_per_second(model: str, corpus: Path, sentences: int, workers: int, *options: str) -> float:
     """Of one run over the lines of a file. Raises `click.ClickException` where it failed."""
@@ -26,6 +46,7 @@ def sentences_per_second(model: str, corpus: Path, sentences: int, workers: int,
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - start
+        wait_for_orphans()
         if done.returncode:
             raise click.ClickException(done.stderr)
     return sentences / seconds
@@ -39,6 +60,7 @@ def sentences_per_second(model: str, corpus: Path, sentences: int, workers: int,
 @click.option("--rounds", default=3, show_default=True)
 def main(files: tuple[Path, ...], model: str, most: int, workers: tuple[int, ...], rounds: int) -> None:
     """Translate the lines of FILES and print a row of RESULTS.md for each of them and each number of processes."""
+    adopt_orphans()
     for file in files:
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as part:
             with file.open(encoding="utf-8") as lines:
