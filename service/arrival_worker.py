@@ -16,13 +16,14 @@ from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from service.arrival import HeadTooLargeError, Stage, TooSlowError, awaited, peek, take, wake_at
+from service.gathering import GatheringSelector
 from service.shedding import Door
 from service.state import service_of
 
 _BEGINNING_SECONDS = 15.0
 HEAD_SECONDS = 20.0
 _LAST_CALL_SECONDS = 1.0
-_GATHERING_SECONDS = 0.004
+_GATHERING_SECONDS = 0.016
 _ACCEPTED_AT_ONCE = 64
 
 
@@ -34,12 +35,21 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         self.patience = {Stage.BEGINNING: _BEGINNING_SECONDS, Stage.HEAD: HEAD_SECONDS, Stage.BODY: math.inf}
         self._arriving: dict[TConn, tuple[Stage, int]] = {}  # what is waited for, and how many bytes in the socket
         self._last_call = math.inf
-        self._has_refused = self._gathers = False
 
     @cached_property
     def door(self) -> Door:
         """There when the application is."""
         return Door(service_of(self.wsgi))
+
+    def run(self) -> None:
+        self.poller.close()  # gunicorn's own, in which nothing is registered yet
+        self.poller: GatheringSelector = GatheringSelector(_GATHERING_SECONDS)
+        super().run()
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        for listener in self.sockets if enabled else ():
+            self.poller.gather(listener)
 
     def enqueue_req(self, conn: TConn) -> None:
         if conn.initialized or conn.data_ready:
@@ -84,16 +94,10 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
 
     def accept(self, listener: socket.socket) -> None:
         """The next one, so that all workers get their share; while refusals are gathered, all that have come."""
-        for _ in range(_ACCEPTED_AT_ONCE if self._gathers else 1):
+        for _ in range(_ACCEPTED_AT_ONCE if self.poller.has_rested else 1):
             super().accept(listener)
             if self.nr_conns >= self.worker_connections or not select.select([listener], [], [], 0)[0]:
                 break
-
-    def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        self._gathers, self._has_refused = self._has_refused, False
-        if self._gathers:
-            time.sleep(_GATHERING_SECONDS)  # to refuse several at the next waking
-        super().wait_for_and_dispatch_events(timeout)
 
     def call_last(self) -> None:
         """The end has come: what has not arrived in a moment will not be taken in."""
@@ -131,7 +135,7 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         refusal = self.door.refusal(peek(conn.sock), overload, keep_alive=keep)
         if refusal is None:
             return False
-        self._has_refused = True
+        self.poller.rest()
         size, answer = refusal
         try:
             conn.sock.recv(size)
@@ -140,13 +144,16 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         except OSError:
             keep = False
         among.remove(conn)
-        self.poller.unregister(conn.sock)
         if keep:
             conn.data_ready = True  # when it is readable again, as for those whose first request is answered
             conn.set_timeout()
             self.keepalived_conns.append(conn)
-            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
+            if among is self.pending_conns:
+                callback = partial(self.on_client_socket_readable, conn)
+                self.poller.modify(conn.sock, selectors.EVENT_READ, callback)
+            self.poller.gather(conn.sock)
         else:
+            self.poller.unregister(conn.sock)
             take(conn.sock)
             self.nr_conns -= 1
             conn.close()

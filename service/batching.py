@@ -110,9 +110,8 @@ class Batcher:
 
     @property
     def overloaded(self) -> bool:
-        """Whether requests are better refused at once: see `Backlog.overloaded`."""
-        with self._lock:
-            return self._backlog.overloaded
+        """Whether requests are better refused at once: see `Backlog.overloaded`. A glance, which waits for nobody."""
+        return self._backlog.overloaded
 
     def observe(self) -> None:
         """Bring those metrics up to date that say how things are now."""

@@ -42,6 +42,7 @@ class Metrics:
             buckets=_DURATIONS,
             registry=self._registry,
         )
+        self._of_requests: dict[tuple[str, int, str], tuple[Counter, Histogram, Counter | None]] = {}
         self.requests_in_progress = self._gauge("translate_requests_in_progress", "Requests being worked on.")
         self.rejections = self._counter("translate_rejections", "Requests that were not served, by reason.", "reason")
         self.texts = self._counter("translate_texts", "Texts taken in for translation.", "pair")
@@ -94,6 +95,19 @@ class Metrics:
     def pair(self, pair: str) -> PairMetrics:
         """The metrics of the model for "en-fr"."""
         return PairMetrics(self, pair)
+
+    def count_request(self, route: str, status: int, seconds: float, reason: str) -> None:
+        """A request is answered; `reason` says why it was refused, if it was."""
+        found = self._of_requests.get((route, status, reason))
+        if found is None:  # `labels` costs more than a look at a dictionary
+            rejections = self.rejections.labels(reason) if reason else None
+            found = self.requests.labels(route, status), self.request_seconds.labels(route), rejections
+            self._of_requests[route, status, reason] = found
+        requests, request_seconds, rejections = found
+        requests.inc()
+        request_seconds.observe(seconds)
+        if rejections is not None:
+            rejections.inc()
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The numbers of all workers as text, and its content type, which the header `Accept` chooses."""

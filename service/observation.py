@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import structlog
 from flask import Flask, Response, g, request
 
 from service.state import Service, service
+from service.tracing import random_id
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -56,17 +56,14 @@ def register(app: Flask) -> None:
 
 def request_id_of(given: str) -> str:
     """The id that its sender gave a request, if it is one; else a new one."""
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else random_id(128)
 
 
 def count(
     shared: Service, method: str, route: str, status: int, seconds: float, reason: str, span: Span | None
 ) -> None:
     """Put an answered request into the metrics, and send its span; `reason` says why it was refused, if it was."""
-    shared.metrics.requests.labels(route, status).inc()
-    shared.metrics.request_seconds.labels(route).observe(seconds)
-    if reason:
-        shared.metrics.rejections.labels(reason).inc()
+    shared.metrics.count_request(route, status, seconds, reason)
     if span is not None:
         shared.tracing.end(span, method=method, route=route, status=status)
 
