@@ -119,10 +119,13 @@ def train(folder: Path, *arguments: str, most_bytes: int | None = None) -> subpr
         if most_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "120"}
+    # Where coverage is measured, its own file would be one that has no room.
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)
     return subprocess.run(
         [sys.executable, "-m", "training", *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "120"},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
