@@ -24,7 +24,7 @@ _BEGINNING_SECONDS = 15.0
 HEAD_SECONDS = 20.0
 _LAST_CALL_SECONDS = 1.0
 _GATHERING_SECONDS = 0.016
-_ACCEPTED_AT_ONCE = 64
+_ACCEPTED_AT_ONCE = 256
 
 
 class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not typed
@@ -76,6 +76,8 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
             return False
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
+        if service_of(self.wsgi).overload is None:  # there is room again, perhaps by this very request
+            self.poller.end_rest()
         if conn in self._arriving:
             self._wait_for(conn)
         else:
@@ -93,7 +95,7 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
             conn.close()
 
     def accept(self, listener: socket.socket) -> None:
-        """The next one, so that all workers get their share; while refusals are gathered, all that have come."""
+        """The next one, so that all workers get their share; while refusals are gathered, many at once."""
         for _ in range(_ACCEPTED_AT_ONCE if self.poller.has_rested else 1):
             super().accept(listener)
             if self.nr_conns >= self.worker_connections or not select.select([listener], [], [], 0)[0]:

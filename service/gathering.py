@@ -8,13 +8,13 @@ refused only now and then.
 from __future__ import annotations
 
 import selectors
-import time
 from selectors import EVENT_READ, SelectorKey
+from time import monotonic
 from typing import Any
 
 
 class GatheringSelector(selectors.DefaultSelector):
-    """As the one it is made of, until `rest` is called."""
+    """As the one it is made of, until `rest` is called. Its map (`get_map`, `get_key`) lacks the gathered files."""
 
     def __init__(self, rest_seconds: float) -> None:
         super().__init__()
@@ -30,16 +30,22 @@ class GatheringSelector(selectors.DefaultSelector):
     def gather(self, fileobj: Any) -> None:
         """Move a registered file to those that are left alone in a rest, if it is not there yet."""
         if fileobj not in self._files:
-            self._files.add(fileobj)
             key = super().unregister(fileobj)
             self._gathered.register(fileobj, key.events, key.data)
+            self._files.add(fileobj)
 
     def rest(self) -> None:
         """Leave the gathered files alone for `rest_seconds`, if no rest has begun yet."""
         if not self._rests:
             self._rests = True
-            self._end = time.monotonic() + self._rest_seconds
+            self._end = monotonic() + self._rest_seconds
             super().unregister(self._gathered)
+
+    def end_rest(self) -> None:
+        """Look at all files again."""
+        if self._rests:
+            self._rests = False
+            super().register(self._gathered, EVENT_READ)
 
     def unregister(self, fileobj: Any) -> SelectorKey:
         if fileobj in self._files:
@@ -54,12 +60,11 @@ class GatheringSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         if self._rests:
-            left = max(0.0, self._end - time.monotonic())
+            left = max(0.0, self._end - monotonic())
             ready = super().select(left if timeout is None else min(left, timeout))
-            if time.monotonic() < self._end:
+            if monotonic() < self._end:
                 return ready
-            self._rests = False
-            super().register(self._gathered, EVENT_READ)
+            self.end_rest()
             self.has_rested = True
             return ready + self._gathered.select(0)
         ready = super().select(timeout)

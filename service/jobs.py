@@ -156,7 +156,7 @@ class Job:
 
 
 class Backlog:
-    """What waits for the decoder, within bounds. Guarded by the batcher's lock."""
+    """What waits for the decoder, within bounds. Changed under the batcher's lock; one value may be read without."""
 
     def __init__(self, bounds: Amount) -> None:
         self.amount = Amount()

@@ -59,6 +59,7 @@ _LOOK_SECONDS = 1.0
 # With a hundred request threads, the one that accepts connections would else wait 5 ms for each of them.
 _SWITCH_SECONDS = 0.001
 _REQUEST_LINE_BYTES = 8190
+_HTTP_1_1 = (1, 1)
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
@@ -261,6 +262,7 @@ class Worker(ArrivalWorker):
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         self._ends[conn] = time.monotonic() + self._connection_seconds
+        req.version = min(req.version, _HTTP_1_1)  # gunicorn would answer in the version of the request
         return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:

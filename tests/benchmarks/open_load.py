@@ -19,7 +19,7 @@ _WARM_UP_SECONDS = 2.0
 
 
 class Arrivals:
-    """A Poisson process of `per_second` requests; the moments are the same in every run."""
+    """`per_second` requests, due by a Poisson process at the same moments in every run, and sent at the next tick."""
 
     def __init__(self, port: int, requests: Iterator[bytes], *, per_second: float) -> None:
         self._port = port
@@ -27,7 +27,7 @@ class Arrivals:
         self._per_second = per_second
         self._idle: list[Connection] = []
         self.outcomes: list[Outcome] = []
-        """`started` is when the request was due: one that is sent late, because this process is busy, waits, too."""
+        """`started` is when the request was due: one that is sent late waits, too."""
         self.lateness: list[float] = []
         """By how many seconds requests were sent late, the wait for the tick included."""
         self.running = True

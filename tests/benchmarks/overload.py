@@ -60,7 +60,7 @@ class Overload:
     health: Latency
     health_failures: int
     late_p99: float
-    """By how much requests were sent late, because this process was busy. It counts as waiting."""
+    """By how much requests were sent late: the wait for the tick, and for this process. It counts as waiting."""
     generator_share: float
     recovery_seconds: float
     """From the end of the load until a request of one sentence was answered, and from then on all of them."""
@@ -69,8 +69,10 @@ class Overload:
 
     @property
     def capacity(self) -> float:
-        """What the service can answer, requests/s."""
-        return (self.capacity_before + self.capacity_after) / 2
+        """What the service can answer, requests/s: the larger of the two, or else the harm done by the overload, or by
+        others on the machine, would count in its favour.
+        """
+        return max(self.capacity_before, self.capacity_after)
 
     @property
     def goals(self) -> list[tuple[str, str, str, bool]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.jobs import Amount, Backlog, Job, QueueFullError
-from service.shedding import PlainRequest, plain_request
+from service.problems import problem_document
+from service.shedding import Door, PlainRequest, plain_request
+from service.state import QUEUE_FULL, service_of
 
 HEAD = b"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
 WHOLE = HEAD + b"\r\nbody"
@@ -75,6 +78,20 @@ def test_no_more_is_taken_than_has_come(pieces: list[bytes]) -> None:
     received = b"".join(pieces)
     request = plain_request(received)
     assert request is None or request.size <= len(received)
+
+
+@pytest.mark.parametrize("request_id", ["mine", '"', "\\", '","error":"', "the", "~" * 128, "{}%b%s"])
+def test_a_refusal_is_the_same_problem_as_behind_the_door(client: FlaskClient, request_id: str) -> None:
+    door = Door(service_of(client.application))
+    received = HEAD + f"X-Request-ID: {request_id}\r\n\r\nbody".encode()
+    refusal = door.refusal(received, QUEUE_FULL, keep_alive=True)
+    assert refusal is not None
+    size, answer = refusal
+    assert size == len(received)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert body == problem_document(503, QUEUE_FULL[0], instance="/translate", request_id=request_id)
+    assert f"\r\nX-Request-ID: {request_id}\r\n".encode() in head
+    assert f"\r\nContent-Length: {len(body)}\r\n".encode() in head
 
 
 def test_a_full_queue_is_overloaded_until_it_is_a_tenth_emptier() -> None:

@@ -1,0 +1,135 @@
+"""While the service is overloaded: whom the worker looks at at once, and whom only after a rest."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+from collections.abc import Iterator
+from http.client import HTTPResponse
+from threading import Thread
+from typing import Any
+
+import pytest
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+from gunicorn.sock import create_sockets
+
+from service import arrival_worker
+from service.admission import Admission
+from service.arrival_worker import ArrivalWorker
+from service.state import service_of
+from tests.unit.service.capitals import PATIENCE
+
+REST_SECONDS = 2.0
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+BODY = b'{"q": "one", "source": "en", "target": "fr"}'
+TRANSLATE = b"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(BODY),
+    BODY,
+)
+
+
+class Running:
+    """A worker in a thread of this process, around the application of `client`."""
+
+    def __init__(self, client: Any) -> None:
+        class Application(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
+            def load_config(self) -> None:
+                self.cfg.set("bind", "127.0.0.1:0")
+                self.cfg.set("threads", 2)
+
+            def load(self) -> Any:
+                return client.application
+
+        self.service = service_of(client.application)
+        application = Application()
+        log = Logger(application.cfg)
+        listeners = create_sockets(application.cfg, log)
+        self.port = listeners[0].getsockname()[1]
+        self._worker = ArrivalWorker(0, os.getppid(), listeners, application, 30, application.cfg, log)
+        self._worker.wsgi = client.application
+        self._worker.tpool = self._worker.get_thread_pool()
+        self._worker.poller = selectors.DefaultSelector()
+        self._worker.method_queue.init()
+        self._thread = Thread(target=self._worker.run)
+        self._thread.start()
+
+    def overload(self) -> None:
+        """As when no request can be let in beside those that are worked on."""
+        self.service.admission = Admission(self.service, 0)  # type: ignore[arg-type]  # nothing is sent through it
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+
+    def end(self) -> None:
+        self._worker.handle_exit(None, None)
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+        self._worker.tmp.close()
+
+
+@pytest.fixture
+def worker(client: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    monkeypatch.setattr(arrival_worker, "_GATHERING_SECONDS", REST_SECONDS)
+    running = Running(client)
+    yield running
+    running.end()
+
+
+def status(connection: socket.socket, request: bytes = b"") -> int:
+    connection.sendall(request)
+    answer = HTTPResponse(connection)
+    answer.begin()
+    answer.read()
+    return answer.status
+
+
+def waits(connection: socket.socket) -> bool:
+    """Whether nothing has come for a moment that is much shorter than a rest."""
+    connection.settimeout(REST_SECONDS / 10)
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except TimeoutError:
+        return True
+    finally:
+        connection.settimeout(PATIENCE)
+
+
+def test_who_was_refused_and_who_is_new_wait_for_the_end_of_the_rest(worker: Running) -> None:
+    with worker.connect() as refused, worker.connect() as answered:
+        assert status(answered, HEALTH) == 200
+        worker.overload()
+        assert status(refused, TRANSLATE) == 503
+        refused.sendall(TRANSLATE)
+        with worker.connect() as new:
+            new.sendall(TRANSLATE)
+            assert waits(refused)
+            assert waits(new)
+            assert status(refused) == 503
+            assert status(new) == 503
+
+
+def test_who_has_had_an_answer_does_not_wait(worker: Running) -> None:
+    with worker.connect() as refused, worker.connect() as answered:
+        assert status(answered, HEALTH) == 200
+        worker.overload()
+        assert status(refused, TRANSLATE) == 503
+        refused.sendall(TRANSLATE)
+        for _ in range(3):
+            assert status(answered, HEALTH) == 200
+        assert waits(refused)
+        assert status(refused) == 503
+
+
+def test_the_rest_ends_with_the_overload(worker: Running) -> None:
+    with worker.connect() as refused, worker.connect() as answered:
+        assert status(answered, HEALTH) == 200
+        worker.overload()
+        assert status(refused, TRANSLATE) == 503
+        refused.sendall(HEALTH)
+        assert waits(refused)
+        worker.service.admission = None
+        assert status(answered, HEALTH) == 200
+        assert not waits(refused)
+        assert status(refused) == 200
