@@ -105,6 +105,14 @@ def test_what_is_hardly_http_is_answered_in_json(server: Any, request_bytes: byt
     assert requests.get(server.url + "/health").status_code == 200
 
 
+@pytest.mark.parametrize(("asked", "answered"), [("1.0", "1.0"), ("1.1", "1.1"), ("1.2", "1.1"), ("1.9", "1.1")])
+def test_no_answer_is_of_a_later_version_than_is_spoken(server: Any, asked: str, answered: str) -> None:
+    """RFC 9110, 6.2."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+        connection.sendall(f"GET /health HTTP/{asked}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        assert connection.makefile("rb").readline() == f"HTTP/{answered} 200 OK\r\n".encode()
+
+
 def test_chunked_bodies_are_limited_too(server: Any) -> None:
     small = requests.post(
         server.url + "/translate", data=iter([json.dumps(GOOD).encode()]), headers={"Content-Type": "application/json"}
