@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from training.errors import InputError
+from translator.interruption import interrupt_held_back, let_interrupt_through
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -81,7 +82,9 @@ class Workers:
         waiting: deque[Future[_Result]] = deque()
         try:
             for item in items:
-                waiting.append(self._pool.submit(function, item))
+                with interrupt_held_back():  # it may start a process
+                    future = self._pool.submit(function, item)
+                waiting.append(future)
                 if len(waiting) >= self.processes * _CHUNKS_AHEAD:
                     yield waiting.popleft().result()
             while waiting:
@@ -96,6 +99,7 @@ class Workers:
 def _begin(lifeline: Connection) -> None:
     """Ctrl-C is the first process's to handle, and no process outlives it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    let_interrupt_through()
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,8 +30,8 @@ def command(tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def running(command: list[str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A preparation that has started its processes and written the first of its text."""
+def started(command: list[str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A preparation that has only just begun to start its processes."""
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -42,9 +42,7 @@ def running(command: list[str], tmp_path: Path) -> Iterator[subprocess.Popen[str
         start_new_session=True,
     )
     try:
-        while not any(file.stat().st_size for file in tmp_path.glob("out/.here-*/train.source.txt")):
-            assert process.poll() is None, process.communicate()[0]
-            time.sleep(0.01)
+        wait_for(process, lambda: len(group(process.pid)) > 1)
         yield process
     finally:
         for member in group(process.pid):
@@ -52,6 +50,20 @@ def running(command: list[str], tmp_path: Path) -> Iterator[subprocess.Popen[str
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
+
+
+@pytest.fixture
+def running(started: subprocess.Popen[str], tmp_path: Path) -> subprocess.Popen[str]:
+    """A preparation that has started its processes and written the first of its text."""
+    texts = "out/.here-*/train.source.txt"
+    wait_for(started, lambda: any(file.stat().st_size for file in tmp_path.glob(texts)))
+    return started
+
+
+def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
+    while not happened():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
 
 
 def group(leader: int) -> list[int]:
@@ -92,10 +104,21 @@ def test_after_a_kill_nobody_is_left_and_the_next_one_tidies_up(
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_ctrl_c_leaves_nothing(running: subprocess.Popen[str], tmp_path: Path) -> None:
-    os.killpg(running.pid, signal.SIGINT)  # as a terminal does
-    output, _ = running.communicate(timeout=30)
-    assert running.returncode == 1
+    assert_interrupted(running, tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
+def test_ctrl_c_while_the_processes_start(started: subprocess.Popen[str], tmp_path: Path, seconds: float) -> None:
+    time.sleep(seconds)
+    assert_interrupted(started, tmp_path)
+
+
+def assert_interrupted(process: subprocess.Popen[str], folder: Path) -> None:
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1, output
     assert "Traceback" not in output
     assert output.rstrip().endswith("Aborted!")
-    wait_until_gone(running.pid)
-    assert list((tmp_path / "out").iterdir()) == []
+    wait_until_gone(process.pid)
+    assert list((folder / "out").iterdir()) == []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from translator.corpus.inputs import CorpusError
 from translator.corpus.manifest import Shard
 from translator.corpus.work import Outcome, Work
+from translator.interruption import interrupt_held_back, let_interrupt_through
 
 if TYPE_CHECKING:
     from translator.corpus.shards import ShardTranslator
@@ -59,7 +60,9 @@ def _translated(work: Work, shards: Sequence[Shard], workers: int) -> Iterator[O
     context.set_forkserver_preload(["translator.corpus.shards"])  # PyTorch is loaded once, and not by each worker
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(work,))
     try:
-        for future in as_completed([pool.submit(_translate, shard) for shard in shards]):
+        with interrupt_held_back():
+            futures = [pool.submit(_translate, shard) for shard in shards]
+        for future in as_completed(futures):
             yield future.result()
     except BaseException:  # Ctrl-C, too: what is unfinished is not waited for
         pool.shutdown(wait=False, cancel_futures=True)
@@ -72,6 +75,7 @@ def _translated(work: Work, shards: Sequence[Shard], workers: int) -> Iterator[O
 def _begin(work: Work) -> None:
     """Of a worker: get ready, and end at once at Ctrl-C or when the command has ended, however it ended."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(1))
+    let_interrupt_through()
     threading.Thread(target=_end_with_the_command, daemon=True).start()
 
     from translator.corpus.shards import ShardTranslator
