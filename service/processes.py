@@ -17,7 +17,7 @@ def resident_bytes(pid: int) -> int:
 
 def sibling_pids() -> list[int]:
     """The other children of this process's parent: of a worker, the other workers."""
-    # Not psutil's `children`: it compares the times at which processes began by a clock that may be corrected between the
-    # two readings, so that a worker seems to be older than its parent.
+    # Not psutil's `children`: it compares the times at which processes began by a clock that may be corrected between
+    # the two readings, so that a worker seems to be older than its parent.
     found = {process.pid: process.info["ppid"] for process in psutil.process_iter(["ppid"])}
     return [pid for pid, parent in found.items() if parent == os.getppid() and pid != os.getpid()]
