@@ -108,7 +108,7 @@ def test_ctrl_c_leaves_nothing(running: subprocess.Popen[str], tmp_path: Path) -
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
 def test_ctrl_c_while_the_processes_start(started: subprocess.Popen[str], tmp_path: Path, seconds: float) -> None:
     time.sleep(seconds)
     assert_interrupted(started, tmp_path)
