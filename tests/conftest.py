@@ -8,6 +8,7 @@ import os
 # inherited by the processes that the tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ from translator.card import Card, TrainingLengths
 from translator.config import ModelConfig
 from translator.directory import load_model, save_model
 from translator.model import Seq2Seq
+
+# A shell lets what it starts in the background ignore Ctrl-C, and the processes of the tests would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("fast", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fuzz", deadline=None, max_examples=1_000, suppress_health_check=[HealthCheck.too_slow])

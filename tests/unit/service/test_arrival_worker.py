@@ -96,40 +96,45 @@ def waits(connection: socket.socket) -> bool:
         connection.settimeout(PATIENCE)
 
 
-def test_who_was_refused_and_who_is_new_wait_for_the_end_of_the_rest(worker: Running) -> None:
+@pytest.fixture
+def refused_and_answered(worker: Running) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two clients of a worker that is overloaded: the one has just been refused, the other has had an answer before."""
     with worker.connect() as refused, worker.connect() as answered:
         assert status(answered, HEALTH) == 200
         worker.overload()
         assert status(refused, TRANSLATE) == 503
-        refused.sendall(TRANSLATE)
-        with worker.connect() as new:
-            new.sendall(TRANSLATE)
-            assert waits(refused)
-            assert waits(new)
-            assert status(refused) == 503
-            assert status(new) == 503
+        yield refused, answered
 
 
-def test_who_has_had_an_answer_does_not_wait(worker: Running) -> None:
-    with worker.connect() as refused, worker.connect() as answered:
-        assert status(answered, HEALTH) == 200
-        worker.overload()
-        assert status(refused, TRANSLATE) == 503
-        refused.sendall(TRANSLATE)
-        for _ in range(3):
-            assert status(answered, HEALTH) == 200
+def test_who_was_refused_and_who_is_new_wait_for_the_end_of_the_rest(
+    worker: Running, refused_and_answered: tuple[socket.socket, socket.socket]
+) -> None:
+    refused, _ = refused_and_answered
+    refused.sendall(TRANSLATE)
+    with worker.connect() as new:
+        new.sendall(TRANSLATE)
         assert waits(refused)
+        assert waits(new)
         assert status(refused) == 503
+        assert status(new) == 503
 
 
-def test_the_rest_ends_with_the_overload(worker: Running) -> None:
-    with worker.connect() as refused, worker.connect() as answered:
+def test_who_has_had_an_answer_does_not_wait(refused_and_answered: tuple[socket.socket, socket.socket]) -> None:
+    refused, answered = refused_and_answered
+    refused.sendall(TRANSLATE)
+    for _ in range(3):
         assert status(answered, HEALTH) == 200
-        worker.overload()
-        assert status(refused, TRANSLATE) == 503
-        refused.sendall(HEALTH)
-        assert waits(refused)
-        worker.service.admission = None
-        assert status(answered, HEALTH) == 200
-        assert not waits(refused)
-        assert status(refused) == 200
+    assert waits(refused)
+    assert status(refused) == 503
+
+
+def test_the_rest_ends_with_the_overload(
+    worker: Running, refused_and_answered: tuple[socket.socket, socket.socket]
+) -> None:
+    refused, answered = refused_and_answered
+    refused.sendall(HEALTH)
+    assert waits(refused)
+    worker.service.admission = None
+    assert status(answered, HEALTH) == 200
+    assert not waits(refused)
+    assert status(refused) == 200
