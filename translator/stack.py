@@ -121,8 +121,13 @@ class RecurrentStack(nn.Module):
         return [layer for layer in self.layers if isinstance(layer, Cell)]
 
     def lstm_layers(self) -> list[nn.LSTM]:
-        """The layers that are LSTMs, lowest first."""
-        return [layer for layer in self.layers if isinstance(layer, nn.LSTM)]
+        """The layers that are LSTMs, lowest first; of a bidirectional one, `ahead` and then `back`."""
+        single = [
+            cell
+            for layer in self.layers
+            for cell in ((layer.ahead, layer.back) if isinstance(layer, Bidirectional) else (layer,))
+        ]
+        return [cell for cell in single if isinstance(cell, nn.LSTM)]
 
     def forward(self, inputs_BTI: Tensor, state: State | None, dropout: float = 0.0) -> tuple[Tensor, State]:
         """Run over [batch, time, input]; returns the top outputs [batch, time, output] and the last state.

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -41,9 +41,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "tied": {"tie_target_embedding": True, "embedding_size": 40},
     "all": ALL,
     "whole tiles": {"embedding_size": 16, "hidden_size": 64, "target_vocabulary_size": 128},
+    "both ways": {"bidirectional": True, "residual": True, "feed_context": True, "hidden_size": 34},
+    "both ways, attention": {"bidirectional": True, "attention": "dot", "hidden_size": 36},
     "three words": {"embedding_size": 3, "hidden_size": 5, "target_vocabulary_size": 3},
 }
-FEW_NETWORKS = ["plain", "residual, context", "attention", "three words"]
+FEW_NETWORKS = ["plain", "residual, context", "attention", "both ways", "three words"]
 SETS = instruction_sets() or ["none"]
 
 
@@ -127,6 +129,10 @@ def test_long_and_empty_sentences_in_one_batch(name: str, precision: Precision) 
         assert (alone[0] == found[index]).all()
 
 
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+FloatArrays: TypeAlias = tuple[FloatArray, FloatArray]
+
+
 class Int8Network:
     """The int8 engine's arithmetic written out in numpy for one sentence, after its description in cpu.py: each matrix
     row and each row of activations has a scale of its own, the largest magnitude being 127, and sums are whole numbers.
@@ -144,39 +150,64 @@ class Int8Network:
             return np.zeros(len(weights), dtype=np.float32)
         whole = np.rint(x * (np.float32(127) / most)).astype(np.int64)
         assert np.abs(whole_weights).max() == np.abs(whole).max() == 127
-        return (whole_weights @ whole).astype(np.float32) * (most / np.float32(127)) * scales
+        product: FloatArray = (whole_weights @ whole).astype(np.float32) * (most / np.float32(127)) * scales
+        return product
 
-    def stack(
-        self, side: str, x: npt.NDArray[np.float32], context: npt.NDArray[np.float32] | None
-    ) -> npt.NDArray[np.float32]:
-        """Move all layers on by one position; returns the top's output."""
-        for layer in range(self.config.num_layers):
-            weight_ih, weight_hh, *biases = (
-                self.parameters[f"{side}.stack.layers.{layer}.{name}_l0"]
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    def cell(self, name: str, x: FloatArray, state: Sequence[FloatArray], context: FloatArray | None) -> FloatArrays:
+        """h and c after one position of the LSTM of that name."""
+        weight_ih, weight_hh, *biases = (
+            self.parameters[f"{name}.{part}_l0"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        h, c = state
+        gates = biases[0] + biases[1]
+        if context is not None:
+            gates = gates + self.product(weight_ih[:, len(x) :], context)
+        i, f, g, o = np.split(gates + self.product(weight_ih[:, : len(x)], x) + self.product(weight_hh, h), 4)
+        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+        return np.tanh(c) / (1 + np.exp(-o)), c
+
+    def read(self, tokens: Sequence[int]) -> FloatArrays:
+        """The top layer's outputs at each position, and that after everything; sets the layers' last states."""
+        config = self.config
+        rows = [self.parameters["encoder.embedding.weight"][token] for token in tokens]
+        directions = ("ahead", "back") if config.bidirectional else ("",)
+        nothing = np.zeros(config.hidden_size // len(directions), dtype=np.float32)
+        self.states = []
+        for layer in range(config.num_layers):
+            outputs, ends = [], []
+            for direction in directions:
+                state, found = (nothing, nothing), []
+                for x in rows[::-1] if direction == "back" else rows:
+                    name = f"encoder.stack.layers.{layer}" + (f".{direction}" if direction else "")
+                    state = self.cell(name, x, state, None)
+                    found.append(state[0])
+                outputs.append(found[::-1] if direction == "back" else found)
+                ends.append(state)
+            self.states.append(tuple(np.concatenate(parts) for parts in zip(*ends, strict=True)))
+            hidden = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+            residual = config.residual and layer > 0
+            rows = [h + x if residual else h for h, x in zip(hidden, rows, strict=True)]
+        half = len(nothing)
+        end = np.concatenate([rows[-1][:half], rows[0][half:]]) if config.bidirectional else rows[-1]
+        return np.stack(rows), end
+
+    def step(self, token: int, context: FloatArray | None) -> FloatArray:
+        """Move the decoder's layers on by one position; returns the top's output."""
+        x = self.parameters["decoder.embedding.weight"][token]
+        for layer, state in enumerate(self.states):
+            h, _ = self.states[layer] = self.cell(
+                f"decoder.stack.layers.{layer}", x, state, context if layer == 0 else None
             )
-            h, c = self.states[layer]
-            gates = biases[0] + biases[1]
-            if context is not None and layer == 0:
-                gates = gates + self.product(weight_ih[:, len(x) :], context)
-            i, f, g, o = np.split(gates + self.product(weight_ih[:, : len(x)], x) + self.product(weight_hh, h), 4)
-            c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
-            h = np.tanh(c) / (1 + np.exp(-o))
-            self.states[layer] = h, c
             x = h + x if self.config.residual and layer else h
         return x
 
     def log_probabilities(self, source: Sequence[int], target: Sequence[int]) -> npt.NDArray[np.float32]:
         config, parameters = self.config, self.parameters
-        nothing = np.zeros(config.hidden_size, dtype=np.float32)
-        self.states = [(nothing, nothing)] * config.num_layers
-        read = [*(reversed(source) if config.reverse_source else source), EOS]
-        memory = np.stack([self.stack("encoder", parameters["encoder.embedding.weight"][t], None) for t in read])
+        memory, end = self.read([*(reversed(source) if config.reverse_source else source), EOS])
         output = parameters.get("decoder.output.weight", parameters["decoder.embedding.weight"])
         found = []
         for token in target:
-            context = memory[-1] if config.feed_context else None
-            x = self.stack("decoder", parameters["decoder.embedding.weight"][token], context)
+            x = self.step(token, end if config.feed_context else None)
             if config.attention == "dot":
                 weights = np.exp(memory @ x)
                 combine = parameters["decoder.attention.combine.weight"]
@@ -225,7 +256,7 @@ def test_forbidden_tokens_are_never_chosen_and_their_probability_is_lost(name: s
 
 
 def test_narrow_formats_take_less_memory() -> None:
-    sizes = {precision: cpu_engine("plain", precision).packed_bytes for precision in PRECISIONS}
+    sizes = {precision: cpu_engine("plain", precision, SETS[-1]).packed_bytes for precision in PRECISIONS}
     assert sizes["float32"] == 2 * sizes["bfloat16"] == 4 * sizes["int8"]
 
 

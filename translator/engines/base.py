@@ -86,13 +86,12 @@ class Engine(Protocol[Rows]):
 def beyond_packed_engines(config: ModelConfig) -> str | None:
     """What of this architecture the engines cpu and cuda cannot compute, in words; None where they can.
 
-    They are made for LSTMs that read in one direction, with dot attention or none.
+    They are made for LSTMs with dot attention or none.
     """
     beyond = [
         *([f"the cell {config.cell}"] if config.cell != "lstm" else []),
         *([f"{config.attention} attention"] if config.attention not in ("none", "dot") else []),
         *(["input feeding"] if config.input_feeding else []),
-        *(["a bidirectional encoder"] if config.bidirectional else []),
     ]
     return " and ".join(beyond) or None
 

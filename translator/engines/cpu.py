@@ -101,7 +101,8 @@ class CPUEngine:
         self._embeddings = packer.embeddings  # the library reads them where they are
         shape = Shape(
             config.source_vocabulary_size, config.target_vocabulary_size, config.embedding_size, config.hidden_size,
-            config.num_layers, config.residual, config.feed_context, config.attention != "none", target_eos_id,
+            config.num_layers, config.residual, config.feed_context, config.attention != "none", config.bidirectional,
+            target_eos_id,
         )  # fmt: skip
         self._take_over(
             library.translator_create(

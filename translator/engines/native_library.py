@@ -20,7 +20,7 @@ class Shape(Structure):
         (name, c_int32)
         for name in (
             "source_vocabulary", "target_vocabulary", "embedding", "hidden", "layers",
-            "residual", "feed_context", "attention", "eos",
+            "residual", "feed_context", "attention", "bidirectional", "eos",
         )
     ]  # fmt: skip
 

@@ -21,11 +21,15 @@ LIBRARY = SOURCES / "libtranslator.so"
 _FLAGS = ["-std=c++20", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-pthread"]
 _AVX2 = ["-mavx2", "-mfma"]
 _AVX512 = [*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"]
+_INT8, _BFLOAT16, _FLOAT32 = 1, 2, 4
+_ALL_FORMATS = _INT8 | _BFLOAT16 | _FLOAT32
+# Flags, and the number formats that the instruction set does better than another of them (library.cpp knows which).
 _X86_PARTS = {
-    "avx2": _AVX2,
-    "avxvnni": [*_AVX2, "-mavxvnni"],
-    "avx512": _AVX512,
-    "avx512bf16": [*_AVX512, "-mavx512bf16"],
+    "avx2": (_AVX2, _ALL_FORMATS),
+    "avxvnni": ([*_AVX2, "-mavxvnni"], _INT8),
+    "avx512": (_AVX512, _ALL_FORMATS),
+    "avx512bf16": ([*_AVX512, "-mavx512bf16"], _BFLOAT16),
+    "amx": ([*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-int8"], _INT8),
 }
 
 
@@ -51,7 +55,7 @@ def build(library: Path = LIBRARY) -> None:
     command = compiler()
     if command is None:
         raise RuntimeError("there is no C++ compiler; install one, or the PyPI package ziglang")
-    parts = {"portable": list[str]()}
+    parts = {"portable": (list[str](), _ALL_FORMATS)}
     if platform.machine().lower() in ("x86_64", "amd64"):
         parts |= _X86_PARTS
     with tempfile.TemporaryDirectory() as folder:
@@ -59,10 +63,10 @@ def build(library: Path = LIBRARY) -> None:
 
         def compile_part(name: str) -> None:
             target = str(Path(folder) / f"{name}.o")
+            flags, formats = parts[name]
+            defined = [f"-DISA={name}", f"-DFORMATS={formats}"]
             try:
-                _run(
-                    [*command, *_FLAGS, *parts[name], f"-DISA={name}", "-c", str(SOURCES / "network.cpp"), "-o", target]
-                )
+                _run([*command, *_FLAGS, *flags, *defined, "-c", str(SOURCES / "network.cpp"), "-o", target])
             except RuntimeError:
                 if name == "portable":
                     raise

@@ -3,6 +3,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <cstring>
 #include <exception>
@@ -26,6 +30,9 @@ PART(avx512)
 #if defined(HAVE_avx512bf16)
 PART(avx512bf16)
 #endif
+#if defined(HAVE_amx)
+PART(amx)
+#endif
 
 namespace {
 
@@ -37,32 +44,57 @@ namespace {
 }
 #endif
 
+using Make = Network* (*)(int, const Shape&, const Weights&, int);
+
+// `make` has an entry for each number format: a newer instruction set that changes nothing for a format is not compiled for it.
 struct Part {
   const char* name;
   bool (*runs_here)();
-  Network* (*make)(int, const Shape&, const Weights&, int);
+  Make make[3];
 };
+
+#if defined(HAVE_amx)
+// The processor has the instructions, and the system gives this process the registers, which it does only when asked.
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 1) && (d >> 25 & 1) &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+#endif
 
 // Best first; those that the compiler could make.
 const Part kParts[] = {
+#if defined(HAVE_amx)
+    {"amx", [] {
+       return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512bf16") && may_use_tiles();
+     }, {amx::make, avx512bf16::make, avx512::make}},
+#endif
 #if defined(HAVE_avx512bf16)
     {"avx512bf16", [] {
        return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
               __builtin_cpu_supports("avx512bf16");
-     }, avx512bf16::make},
+     }, {avx512::make, avx512bf16::make, avx512::make}},
 #endif
 #if defined(HAVE_avx512)
-    {"avx512", [] { return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"); }, avx512::make},
+    {"avx512", [] { return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"); },
+     {avx512::make, avx512::make, avx512::make}},
 #endif
 #if defined(HAVE_avxvnni)
     {"avxvnni", [] {
        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_avxvnni();
-     }, avxvnni::make},
+     }, {avxvnni::make, avx2::make, avx2::make}},
 #endif
 #if defined(HAVE_avx2)
-    {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, avx2::make},
+    {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); },
+     {avx2::make, avx2::make, avx2::make}},
 #endif
-    {"portable", [] { return true; }, portable::make},
+    {"portable", [] { return true; }, {portable::make, portable::make, portable::make}},
 };
 
 }  // namespace
@@ -83,7 +115,7 @@ EXPORT Network* translator_create(const char* instruction_set, int precision, co
   for (const Part& part : kParts)
     if (part.runs_here() && std::strcmp(part.name, instruction_set) == 0) {
       try {
-        return part.make(precision, *shape, *weights, threads);
+        return part.make[precision](precision, *shape, *weights, threads);
       } catch (const std::exception&) {
         return nullptr;
       }

@@ -5,8 +5,11 @@
 // its tiles as one stream. Within a segment: [inputs / lane][group][column][lane], 4 bytes a lane.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <new>
@@ -14,6 +17,7 @@
 #include <vector>
 
 #include "precision.h"
+#include "tiles.h"
 
 namespace ISA {
 
@@ -34,7 +38,7 @@ constexpr int kGroups = 4;
 constexpr int kGroupColumns = 16;
 constexpr int kPieces = kGroupColumns / kWidth;
 
-inline int padded(int count) { return (count + 15) / 16 * 16; }
+inline int padded(int count) { return (count + kPadding - 1) / kPadding * kPadding; }
 
 // Memory on a cache line's border, not initialised.
 class Buffer {
@@ -60,10 +64,40 @@ class Buffer {
 
 // A row of numbers and the scale behind them.
 template <class P>
-size_t record_bytes(int width) { return static_cast<size_t>(padded(width)) * P::kBytes + sizeof(RecordEnd); }
+size_t record_bytes(int width) {
+  return (static_cast<size_t>(padded(width)) * P::kBytes + sizeof(RecordEnd) + 63) / 64 * 64;
+}
+
+// Activation records one after another.
+struct Records {
+  const uint8_t* first = nullptr;  // null: there are none, and their product with anything is nothing
+  size_t stride = 0;
+
+  const uint8_t* at(int row) const { return first + stride * static_cast<size_t>(row); }
+};
+
+// Call `block(std::integral_constant<int, M>, first)` for blocks of about equal size that together are `rows` rows.
+template <class Block, int M = kMaxRows>
+inline void dispatch(int size, int first, const Block& block) {
+  if constexpr (M > 0) {
+    if (size == M) return block(std::integral_constant<int, M>{}, first);
+    dispatch<Block, M - 1>(size, first, block);
+  }
+}
+
+template <class Block>
+inline void in_blocks(int rows, const Block& block) {
+  const int blocks = (rows + kMaxRows - 1) / kMaxRows;
+  for (int b = 0; b < blocks; ++b) {
+    const int first = static_cast<int>(static_cast<int64_t>(rows) * b / blocks);
+    const int last = static_cast<int>(static_cast<int64_t>(rows) * (b + 1) / blocks);
+    dispatch(last - first, first, block);
+  }
+}
 
 template <class P>
-struct Matrix {
+class Matrix {
+ public:
   struct Segment {
     int inputs, lanes;
     size_t offset;         // within a tile
@@ -106,20 +140,80 @@ struct Matrix {
     }
   }
 
-  // out[m][g] += the product of M records with one piece (kWidth columns of each group) of a tile of segment `s`.
+  // Call `block(size, first, add)` for blocks that together are `rows` rows. `size` is a constant, and
+  // `add(piece, sums)` adds to `Vec sums[size][kGroups]` the product of the block's records, one `Records` a segment, with one
+  // piece (kWidth columns of each group) of the tile.
+  template <class Block>
+  void over_rows(int tile, int rows, const std::array<Records, 2>& records, const Block& block) const {
+    if constexpr (kHasTiles && P::kTiles) {
+      if (rows >= kFewestTileRows) return over_tiles(tile, rows, records, block);
+    }
+    in_blocks(rows, [&](auto size, int first) ALWAYS_INLINE {
+      constexpr int M = decltype(size)::value;
+      block(size, first, [&](int piece, Vec (&sums)[M][kGroups]) ALWAYS_INLINE {
+        for (size_t s = 0; s < segments.size(); ++s)
+          if (records[s].first) multiply<M>(s, tile, piece, records[s].at(first), records[s].stride, sums);
+      });
+    });
+  }
+
+ private:
+  const uint8_t* panel(size_t segment, int tile) const {
+    return data.get() + tile_bytes * static_cast<size_t>(tile) + segments[segment].offset;
+  }
+
+  // The same by matrix registers: two of them on top of each other, or one. The last begins early enough to be full.
+  template <class Block>
+  void over_tiles([[maybe_unused]] int tile, [[maybe_unused]] int rows, [[maybe_unused]] const std::array<Records, 2>& records,
+                  [[maybe_unused]] const Block& block) const {
+#if defined(__AMX_INT8__)
+    alignas(64) int32_t whole[2][2 * kTileRows][kColumns];
+    const int height = std::min(rows, kTileRows);
+    TileSession::set_height(height);
+    for (int from = 0, until; from < rows; from = until) {
+      until = std::min(from + 2 * kTileRows, rows);
+      const int first = std::min(from, until - height), later = until - first - height;
+      for (size_t s = 0; s < segments.size(); ++s) {
+        const Records& those = records[s];
+        if (!those.first) continue;
+        const int steps = segments[s].lanes / 16;
+        if (later > 0)
+          multiply_two_tiles(those.at(first), those.stride, later, panel(s, tile), steps, whole[s]);
+        else
+          multiply_tiles(those.at(first), those.stride, panel(s, tile), steps, whole[s]);
+      }
+      for (int row = from; row < until; ++row)
+        block(std::integral_constant<int, 1>{}, row, [&](int, Vec (&sums)[1][kGroups]) ALWAYS_INLINE {
+          for (size_t s = 0; s < segments.size(); ++s) {
+            if (!records[s].first) continue;
+            RecordEnd end;
+            std::memcpy(&end, records[s].at(row) + 4 * static_cast<size_t>(segments[s].lanes), sizeof end);
+            const float* scales = segments[s].column_scales.floats() + tile * kColumns;
+            const int32_t* sum = whole[s][row - first];
+            unrolled<kGroups>([&](auto g) ALWAYS_INLINE {
+              const Lanes lanes = load_lanes(sum + g * kGroupColumns);
+              sums[0][g] = P::finish(sums[0][g], lanes, end, scales + g * kGroupColumns);
+            });
+          }
+        });
+    }
+#endif
+  }
+
+  // out[m][g] += the product of M records with one piece of a tile of segment `s`.
   template <int M>
-  inline __attribute__((always_inline)) void multiply(int s, int tile, int piece, const uint8_t* const* records,
+  inline __attribute__((always_inline)) void multiply(size_t s, int tile, int piece, const uint8_t* records, size_t stride,
                                                       Vec (&out)[M][kGroups]) const {
-    const Segment& segment = segments[static_cast<size_t>(s)];
-    const uint8_t* panel = data.get() + tile_bytes * static_cast<size_t>(tile) + segment.offset + piece * kWidth * 4;
+    const Segment& segment = segments[s];
+    const uint8_t* weights_at = panel(s, tile) + piece * kWidth * 4;
     const uint8_t* row[M];
     typename P::Sum sums[M * kGroups];
-    unrolled<M>([&](auto m) ALWAYS_INLINE { row[m] = records[m]; });
+    unrolled<M>([&](auto m) ALWAYS_INLINE { row[m] = records + stride * m; });
     unrolled<M * kGroups>([&](auto i) ALWAYS_INLINE { sums[i] = P::none(); });
     const int lanes = segment.lanes;
-    for (int k = 0; k < lanes; ++k, panel += kColumns * 4) {
+    for (int k = 0; k < lanes; ++k, weights_at += kColumns * 4) {
       Lanes weights[kGroups];
-      unrolled<kGroups>([&](auto g) ALWAYS_INLINE { weights[g] = load_lanes(panel + g * kGroupColumns * 4); });
+      unrolled<kGroups>([&](auto g) ALWAYS_INLINE { weights[g] = load_lanes(weights_at + g * kGroupColumns * 4); });
       unrolled<M>([&](auto m) ALWAYS_INLINE {
         const Lanes activations = broadcast(row[m] + 4 * k);
         unrolled<kGroups>([&](auto g) ALWAYS_INLINE {
@@ -137,24 +231,5 @@ struct Matrix {
     });
   }
 };
-
-// Call `block(std::integral_constant<int, M>, first)` for blocks of about equal size that together are `rows` rows.
-template <class Block, int M = kMaxRows>
-inline void dispatch(int size, int first, const Block& block) {
-  if constexpr (M > 0) {
-    if (size == M) return block(std::integral_constant<int, M>{}, first);
-    dispatch<Block, M - 1>(size, first, block);
-  }
-}
-
-template <class Block>
-inline void in_blocks(int rows, const Block& block) {
-  const int blocks = (rows + kMaxRows - 1) / kMaxRows;
-  for (int b = 0; b < blocks; ++b) {
-    const int first = static_cast<int>(static_cast<int64_t>(rows) * b / blocks);
-    const int last = static_cast<int>(static_cast<int64_t>(rows) * (b + 1) / blocks);
-    dispatch(last - first, first, block);
-  }
-}
 
 }  // namespace ISA

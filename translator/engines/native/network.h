@@ -7,7 +7,7 @@ extern "C" {
 
 struct Shape {
   int32_t source_vocabulary, target_vocabulary, embedding, hidden, layers;
-  int32_t residual, feed_context, attention;
+  int32_t residual, feed_context, attention, bidirectional;
   int32_t eos;  // of the target
 };
 
@@ -19,7 +19,7 @@ struct LayerWeights {
 
 struct Weights {
   const float *source_embedding, *target_embedding;  // [vocabulary, embedding]; not copied: they must stay where they are
-  const LayerWeights *encoder, *decoder;
+  const LayerWeights *encoder, *decoder;  // a bidirectional encoder has two a layer, that which reads backwards second
   const float* combine;                // [hidden, 2·hidden], attention's; else null
   const float *output, *output_bias;   // [vocabulary, hidden] and [vocabulary]
   const float* forbidden;              // [vocabulary]: -inf for tokens that are never chosen, else 0

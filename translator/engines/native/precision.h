@@ -20,6 +20,7 @@ struct RecordEnd {
 struct Int8 {
   using Sum = Lanes;
   static constexpr int kBytes = 1;
+  static constexpr bool kTiles = true;  // matrix registers may be used: sums of whole numbers are the same in any order
 
   static Sum none() { return no_lanes(); }
   static Sum dot(Sum sum, Lanes weights, Lanes activations) { return dot_int8(sum, weights, activations); }
@@ -57,6 +58,7 @@ struct Int8 {
 struct BFloat16 {
   using Sum = Vec;
   static constexpr int kBytes = 2;
+  static constexpr bool kTiles = false;
 
   static Sum none() { return zero(); }
   static Sum dot(Sum sum, Lanes weights, Lanes activations) {
@@ -90,6 +92,7 @@ struct BFloat16 {
 struct Float32 {
   using Sum = Vec;
   static constexpr int kBytes = 4;
+  static constexpr bool kTiles = false;
 
   static Sum none() { return zero(); }
   static Sum dot(Sum sum, Lanes weights, Lanes activations) {
