@@ -139,6 +139,9 @@ def prepare(recipe: str, overrides: tuple[str, ...], processes: int | None, outp
 def train(recipe: str, overrides: tuple[str, ...], resume: bool, prepared: Path | None, dry_run: bool) -> None:
     """Train the recipe's model and write its model directory.
 
+    Where the recipe names an `initial_model` (--set initial_model=en-fr), a model directory or a shipped model,
+    training begins with its weights and vocabularies.
+
     On several GPUs: torchrun --nproc-per-node 8 -m training train RECIPE
     """
     # A training job finds out at its start, not at its first validation.

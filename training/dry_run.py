@@ -82,6 +82,10 @@ def dry_run(recipe: Recipe, prepared: Prepared, console: Console) -> None:
     device = choose_device()
     low_precision = recipe.optimisation.precision == "bfloat16" and has_fast_bfloat16(device)
     console.print(_corpus_table(prepared), _length_table(prepared), _network_table(config))
+    if recipe.initial_model is not None:
+        console.print(
+            f"Initial weights and vocabularies: those of {recipe.initial_model}", highlight=False, markup=False
+        )
     for notice in prepared.record.notices:
         console.print(f"Note: {notice}", highlight=False, markup=False)
     available = memory_available(device)

@@ -26,7 +26,7 @@ from training.model_card import device_name
 from training.objective import cross_entropy_sum
 from training.optimisation import clip_gradient, learning_rate, make_optimiser
 from training.progress import Progress, RunLog
-from training.recipe import read_recipe
+from training.recipe_file import read_recipe
 from training.run_state import RunFolder
 from training.signals import StopRequest, stop_request
 from translator.card import Score, TrainingRecord

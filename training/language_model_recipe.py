@@ -7,7 +7,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from training.recipe import OptimisationSection, Section
+from training.recipe import OptimisationSection
+from training.recipe_file import Section
 from translator.config import CellName
 from translator.language_model import LanguageModelConfig
 from translator.weights import WeightStorage

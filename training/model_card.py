@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from training.prepared import Prepared
 from training.recipe import Recipe
 from training.validation import Validation
-from translator.card import Card, CorpusRecord, Score, TrainingLengths, TrainingRecord
+from translator.card import Card, CorpusRecord, InitialModel, Score, TrainingLengths, TrainingRecord
 
 
 def make_card(
     recipe: Recipe,
     prepared: Prepared,
     *,
+    initial_model: InitialModel | None,
     validation: Validation,
     updates: int,
     epochs: float,
@@ -51,6 +52,7 @@ def make_card(
             device=device_name(device),
             torch_version=torch.__version__,
         ),
+        initial_model=initial_model,
         training_lengths=_lengths(prepared.train.source_lengths, prepared.train.target_lengths),
         scores=[
             Score(

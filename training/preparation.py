@@ -9,7 +9,7 @@ files until these are complete. The files written are the same whatever the numb
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from training.corpus import Corpus, open_corpus
 from training.encoding import EncodedWriter, encode_chunk
 from training.errors import InputError
 from training.folders import written_whole
+from training.initial_model import initial_vocabularies
 from training.prepared import (
     PREPARATION_VERSION,
     RECORD_FILE,
@@ -37,6 +38,7 @@ from training.subwords import train_vocabulary
 from training.text_files import MosesPairs
 from training.train_text import MaskedLines, TrainText, in_chunks
 from training.workers import Workers, usable_processes
+from translator.vocabulary import Vocabulary
 
 # The split and the vocabularies do not follow the recipe's seed, so that models of different seeds can be compared.
 _SEED = 1
@@ -68,8 +70,9 @@ def prepare_or_reuse(recipe: Recipe, *, console: Console, processes: int = 1) ->
     """The recipe's folder under prepared/, made now unless it was made from the same text by the same settings.
 
     It is the same text if the SHA-256 of all its files is the same, whatever their time and size; of a data set of the
-    hub, if its fingerprint is. The settings are the sections `corpus` and `subwords`, and what the program itself makes
-    of them (`training.prepared.PREPARATION_VERSION`).
+    hub, if its fingerprint is. The settings are the sections `corpus` and `subwords`, the SHA-256 of the vocabularies
+    where they are an initial model's, and what the program itself makes of all this
+    (`training.prepared.PREPARATION_VERSION`).
 
     Raises:
         InputError: as `prepare`.
@@ -99,6 +102,8 @@ def _is_current(recipe: Recipe, folder: Path, console: Console) -> bool:
         return False
     expected = (recipe.corpus, recipe.subwords, PREPARATION_VERSION)
     if (record.corpus, record.subwords, record.preparation_version) != expected:
+        return False
+    if record.vocabularies_sha256 != _checksums_of_vocabularies(initial_vocabularies(recipe)):
         return False
     if recipe.corpus.kind == "libreoffice-help" and not recipe.corpus_path.exists():
         return True  # what Debian has is the same text under the same name
@@ -134,8 +139,13 @@ class _Preparation:
         with self._stages.stage("cleaning", "Reading the checksums"):
             sha256 = self._corpus.checksums()
         train = self._write_text()
-        with self._stages.stage("vocabularies", "Learning the vocabularies"):
-            self._learn_vocabularies(train)
+        given = initial_vocabularies(self._recipe)
+        with self._stages.stage("vocabularies", "Copying the vocabularies" if given else "Learning the vocabularies"):
+            if given:
+                for side, vocabulary in given.items():
+                    (self._folder / f"{side}.model").write_bytes(vocabulary.model_bytes)
+            else:
+                self._learn_vocabularies(train)
         section = self._recipe.corpus
         limits = LengthLimits(section.maximum_length, section.maximum_ratio)
         removed = {"empty": train.empty, "duplicates": train.duplicates} | self._encode(
@@ -156,6 +166,7 @@ class _Preparation:
             subwords=self._recipe.subwords,
             corpus_name=self._corpus.name,
             sha256=sha256,
+            vocabularies_sha256=_checksums_of_vocabularies(given),
             fingerprints=dict(self._corpus.fingerprints),
             pairs={name: self._pairs[name] for name in ("train", "dev", "test")},
             tokens=self._tokens,
@@ -265,6 +276,10 @@ def _learn_vocabulary(section: SubwordsSection, side_and_texts: tuple[str, Maske
     except ValueError as error:
         raise InputError(f"the {side} side of the corpus: {error}") from error
     return vocabulary.model_bytes, remarks
+
+
+def _checksums_of_vocabularies(vocabularies: Mapping[str, Vocabulary]) -> dict[str, str]:
+    return {side: hashlib.sha256(each.model_bytes).hexdigest() for side, each in vocabularies.items()}
 
 
 def _text_chunks(pairs: Iterable[Pair]) -> Iterator[tuple[bytes, bytes]]:

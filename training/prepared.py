@@ -45,6 +45,12 @@ class PreparedRecord(BaseModel):
     subwords: SubwordsSection = Field(description="The recipe's section, as it was.")
     corpus_name: str
     sha256: dict[str, str] = Field(description="Checksums of the corpus's files by name.")
+    # Left out where it is empty, so that records from before stay as they were.
+    vocabularies_sha256: dict[str, str] = Field(
+        default_factory=dict,
+        exclude_if=lambda value: not value,
+        description="Of the vocabularies by side, where they are those of an initial model and were not learnt.",
+    )
     fingerprints: dict[str, str] = Field(default_factory=dict, description="Of the parts of a data set of the hub.")
     pairs: dict[str, int] = Field(description="Sentence pairs in train, dev and test.")
     tokens: dict[str, int] = Field(description="Tokens by file, such as 'train.target'.")

@@ -10,6 +10,7 @@ from training.distributed import World
 from training.prepared import Prepared
 from training.recipe import Recipe
 from training.validation import Validation
+from translator.card import InitialModel
 from translator.model import Seq2Seq
 
 
@@ -18,6 +19,7 @@ def describe_run(
     recipe: Recipe,
     prepared: Prepared,
     model: Seq2Seq,
+    initial_model: InitialModel | None,
     sampler: BatchSampler,
     world: World,
     *,
@@ -34,6 +36,12 @@ def describe_run(
         f"with {torch.get_num_threads()} threads",
         highlight=False,
     )
+    if initial_model is not None:
+        console.print(
+            f"Initial weights and vocabularies: those of {initial_model.name} ({recipe.initial_model}).",
+            highlight=False,
+            markup=False,
+        )
     if recipe.optimisation.precision == "bfloat16" and not low_precision:
         console.print("This machine has no fast bfloat16; training in float32 instead.")
 

@@ -21,6 +21,7 @@ from training.checkpoint import random_state, read_checkpoint, restore_random_st
 from training.diagnosis import Evidence, diagnose, has_diverged
 from training.distributed import World
 from training.errors import InputError
+from training.first_network import first_network
 from training.hardware import keep_freed_memory, make_deterministic
 from training.kept_models import kept_model, remove_older_models
 from training.loader import Loaded, Loader, Place
@@ -37,7 +38,6 @@ from training.updating import Outcome, Updater
 from training.validation import Validation, choose_length_penalty, validate
 from training.window import Window
 from translator.directory import load_model, save_model
-from translator.model import Seq2Seq
 
 _UPDATES_A_LOG_LINE = 50
 _MOST_ROLL_BACKS = 3
@@ -66,14 +66,7 @@ class Trainer:
         options = recipe.optimisation
         if options.deterministic:
             make_deterministic()
-        self.model = Seq2Seq(
-            recipe.model.configuration(prepared.source_vocabulary.size, prepared.target_vocabulary.size)
-        )
-        self.model.initialise(
-            seed=options.seed,
-            initial_range=recipe.model.initial_range,
-            embedding_deviation=recipe.model.embedding_deviation,
-        )
+        self.model, self.initial_model = first_network(recipe, prepared)
         self.model.to(world.device)
         self.sampler = BatchSampler(
             prepared.train,
@@ -120,6 +113,7 @@ class Trainer:
                 self.recipe,
                 self.prepared,
                 self.model,
+                self.initial_model,
                 self.sampler,
                 self.world,
                 low_precision=self.updater.low_precision,
@@ -279,6 +273,7 @@ class Trainer:
         card = make_card(
             self.recipe,
             self.prepared,
+            initial_model=self.initial_model,
             validation=result,
             updates=self.position.update,
             epochs=self._epoch,
@@ -301,6 +296,7 @@ class Trainer:
             "window": self._window.state_dict(self.world),
             "random": self.world.gather(random_state(self.world.device)),
             "shape": self.model.config.model_dump(),
+            "initial_model": self.initial_model and self.initial_model.weights_sha256,
         }
         if self.world.is_first:
             write_checkpoint(self.folder.checkpoint, self.updater.state_dict() | state)
@@ -311,6 +307,9 @@ class Trainer:
         state = read_checkpoint(path)
         if state["shape"] != self.model.config.model_dump():
             raise InputError(f"{path}: belongs to a network of another shape; was the recipe changed?")
+        # Checkpoints from before have no initial model, and say nothing of it.
+        if state.get("initial_model") != (self.initial_model and self.initial_model.weights_sha256):
+            raise InputError(f"{path}: began with other weights; was initial_model, or that model, changed?")
         try:
             self.updater.load_state_dict(state)
         except ValueError as error:

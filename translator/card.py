@@ -89,6 +89,13 @@ class AveragedModel(_Part):
     weights_sha256: str = ""
 
 
+class InitialModel(_Part):
+    """The model whose weights training began with."""
+
+    name: str
+    weights_sha256: str
+
+
 class FileRecord(_Part):
     sha256: str
     bytes: int
@@ -109,7 +116,12 @@ class Card(_Part):
     weight_storage: str = Field(default="float32", description="float32, bfloat16 or int8 (one scale per output row).")
     corpus: CorpusRecord | None = None
     training: TrainingRecord | None = None
-    # Left out where it is empty, so that cards from before keep their checksum.
+    # Left out where they are empty, so that cards from before keep their checksum.
+    initial_model: InitialModel | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="The model whose weights `training` began with; none: with random ones.",
+    )
     averaged: list[AveragedModel] = Field(
         default_factory=list,
         exclude_if=lambda value: not value,
@@ -181,6 +193,9 @@ def card_page(card: Card) -> str:
             f"({training.epochs:.1f} epochs, {training.target_tokens:,} target tokens) "
             f"in {training.minutes:.0f} minutes on {training.device}, torch {training.torch_version}"
         )
+    if card.initial_model is not None:
+        initial = card.initial_model
+        lines.append(f"- began with the weights of `{initial.name}`, SHA-256 {initial.weights_sha256}")
     if card.averaged:
         after = ", ".join(f"{averaged.updates:,}" for averaged in card.averaged)
         lines.append(f"- weights: the arithmetic mean of {len(card.averaged)} models, after {after} updates")

@@ -17,7 +17,7 @@ from training.errors import InputError
 from training.language_model_recipe import LanguageModelRecipe
 from training.language_text import load_language_data
 from training.progress import read_log
-from training.recipe import read_recipe, shipped_recipes
+from training.recipe_file import read_recipe, shipped_recipes
 from translator.generation import predict
 from translator.language_model_directory import load_language_model
 

@@ -41,6 +41,8 @@ READERS_CORPUS = ("corpus.kind=moses", "corpus.path=corpora/mine", "corpus.name=
 SCALE = {
     "make train": TINY,
     "make train RECIPE=mine.toml": TINY,
+    # The network is the included model's.
+    "make train RECIPE=adapted.toml": ("optimisation.epochs=0.05", "evaluation.bleu_sentences=8"),
     # The hub's corpus is out of reach; the vocabularies become as large as the reader's corpus allows, with a notice.
     "make train RECIPE=sutskever2014-wmt14-en-fr": (*TINY, *READERS_CORPUS),
 }
@@ -292,5 +294,5 @@ def test_what_the_blocks_promise_is_there(reader: Reader) -> None:
         assert len((reader.folder / name).read_text(encoding="utf-8").splitlines()) == 24
     assert len(np.load(reader.folder / "vectors.npy")) == 24
     assert "BLEU" in (reader.folder / "comparison.html").read_text(encoding="utf-8")
-    for name in ("mine", "sutskever2014-wmt14-en-fr"):
+    for name in ("mine", "adapted", "sutskever2014-wmt14-en-fr"):
         assert (reader.folder / "runs" / name / "model" / "card.json").is_file()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from training.errors import InputError
-from training.recipe import Recipe, load_recipe, shipped_recipes
+from training.recipe import Recipe, load_recipe
+from training.recipe_file import shipped_recipes
 
 MINIMAL = """
 name = "mine"
@@ -150,9 +151,12 @@ def test_recipes_cannot_be_changed(recipe_file: Path) -> None:
 
 
 def test_the_recipes_of_tatoeba_differ_in_what_they_say_they_do() -> None:
-    forth, back, student, both = (
+    forth, back, student, further, both = (
         load_recipe(name)
-        for name in ("tatoeba-en-fr", "tatoeba-fr-en", "tatoeba-en-fr-student", "tatoeba-libreoffice-help-en-fr")
+        for name in (
+            *("tatoeba-en-fr", "tatoeba-fr-en", "tatoeba-en-fr-student"),
+            *("tatoeba-en-fr-from-ensemble", "tatoeba-libreoffice-help-en-fr"),
+        )
     )
     assert (back.corpus.source_language, back.corpus.target_language) == ("fr", "en")
     assert back.corpus_path == forth.corpus_path
@@ -160,6 +164,13 @@ def test_the_recipes_of_tatoeba_differ_in_what_they_say_they_do() -> None:
     # What `distill tatoeba-en-fr` writes if it is not told where.
     assert str(student.corpus_path) == f"corpora/{forth.name}-distilled"
     assert (student.model.num_layers, student.model.hidden_size) == (2, 256)
+    assert further.initial_model == "en-fr"
+    shapes = [
+        each.model.configuration(each.subwords.source_vocabulary_size, each.subwords.target_vocabulary_size)
+        for each in (forth, further)
+    ]
+    assert shapes[0] == shapes[1]
+    assert further.optimisation.learning_rate < forth.optimisation.learning_rate
     assert [both.corpus_path, *both.corpus.further_paths] == [
         forth.corpus_path,
         load_recipe("libreoffice-help-en-fr").corpus_path,
