@@ -63,12 +63,19 @@ class Step(Structure):
 
 @cache
 def load_library() -> ctypes.CDLL | None:
-    """The library, or None where it was not built or does not fit this system."""
+    """The library, or None where it was not built or does not fit this system or these sources."""
     if not LIBRARY.is_file():
         return None
     try:
         library = ctypes.CDLL(str(LIBRARY))
     except OSError:
+        return None
+    layout = getattr(library, "translator_layout", None)
+    if layout is None:
+        return None
+    layout.restype = c_int64
+    sizes = (ctypes.sizeof(structure) for structure in (Shape, LayerWeights, Weights, Step))
+    if layout() != sum(size << shift for size, shift in zip(sizes, (32, 24, 16, 0), strict=True)):
         return None
     for name, result, arguments in (
         ("instruction_set", c_char_p, [c_int]),

@@ -46,7 +46,7 @@ namespace {
 
 using Make = Network* (*)(int, const Shape&, const Weights&, int);
 
-// `make` has an entry for each number format: a newer instruction set that changes nothing for a format is not compiled for it.
+// `make` has an entry for each number format: an instruction set that changes nothing for a format is not compiled for it.
 struct Part {
   const char* name;
   bool (*runs_here)();
@@ -102,6 +102,11 @@ const Part kParts[] = {
 #define EXPORT __attribute__((visibility("default")))
 
 extern "C" {
+
+// Bytes of what Python hands over, by which a library is known that was compiled from other sources.
+EXPORT int64_t translator_layout() {
+  return static_cast<int64_t>(sizeof(Shape) << 32 | sizeof(LayerWeights) << 24 | sizeof(Weights) << 16 | sizeof(Step));
+}
 
 // Name of the i-th best instruction set that runs here, or null.
 EXPORT const char* translator_instruction_set(int i) {
