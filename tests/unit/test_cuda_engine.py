@@ -36,6 +36,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "residual, context": {"residual": True, "feed_context": True, "num_layers": 3},
     "attention": {"attention": "dot"},
     "all": {"residual": True, "feed_context": True, "attention": "dot", "tie_target_embedding": True},
+    "both ways": {"bidirectional": True, "residual": True, "feed_context": True, "attention": "dot"},
     "three words": {"target_vocabulary_size": 3, "reverse_source": False, "num_layers": 1},
 }
 
