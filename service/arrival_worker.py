@@ -25,6 +25,9 @@ HEAD_SECONDS = 20.0
 _LAST_CALL_SECONDS = 1.0
 _GATHERING_SECONDS = 0.016
 _ACCEPTED_AT_ONCE = 256
+# A client that waits for each answer sends its next request at once. To hand its connection to the poller and back
+# costs as much as a short request's whole way through the application.
+_LINGERING_SECONDS = 0.005
 
 
 class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not typed
@@ -70,7 +73,10 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
 
     def handle(self, conn: TConn) -> Any:
         try:
-            return False if self._is_arriving(conn) else super().handle(conn)
+            keep = not self._is_arriving(conn) and super().handle(conn)
+            while keep and self._goes_on_soon(conn):
+                keep = not self._is_arriving(conn) and super().handle(conn)
+            return keep
         except HeadTooLargeError as error:
             self._refuse(conn, error)
             return False
@@ -106,6 +112,19 @@ class ArrivalWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not type
         self._last_call = time.monotonic() + _LAST_CALL_SECONDS
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, self._last_call)
+
+    def _goes_on_soon(self, conn: TConn) -> bool:
+        """Whether the connection's next request comes in a moment, and is this thread's to answer: nobody waits for a
+        thread, and nothing is to be refused.
+        """
+        poll = select.poll()
+        poll.register(conn.sock, select.POLLIN)
+        return self._may_go_on(conn) and bool(poll.poll(_LINGERING_SECONDS * 1000)) and self._may_go_on(conn)
+
+    def _may_go_on(self, conn: TConn) -> bool:
+        read_ahead = conn.parser.unreader.buf.tell()  # which the socket does not show
+        waiting = self.tpool._work_queue.qsize()
+        return self.alive and not read_ahead and not waiting and service_of(self.wsgi).overload is None
 
     def _is_arriving(self, conn: TConn) -> bool:
         """Whether a thread would have to wait for the client. Called in a thread."""

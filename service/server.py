@@ -263,7 +263,10 @@ class Worker(ArrivalWorker):
     def handle_request(self, req: Any, conn: TConn) -> Any:
         self._ends[conn] = time.monotonic() + self._connection_seconds
         req.version = min(req.version, _HTTP_1_1)  # gunicorn would answer in the version of the request
-        return super().handle_request(req, conn)
+        try:
+            return super().handle_request(req, conn)
+        finally:  # the next one's head, if it is this thread's, too
+            self._ends[conn] = time.monotonic() + HEAD_SECONDS
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer what is not even HTTP; as JSON, and without a word of the request in the log."""

@@ -63,7 +63,7 @@ class Step(Structure):
 
 @cache
 def load_library() -> ctypes.CDLL | None:
-    """The library, or None where it was not built or does not fit this system or these sources."""
+    """The library, or None where it was not built or does not fit: another system, other structures."""
     if not LIBRARY.is_file():
         return None
     try:

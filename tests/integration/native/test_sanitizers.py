@@ -25,8 +25,7 @@ from pathlib import Path
 
 from translator.engines.native import build
 
-lenders = {"amx": ("avx512bf16", "avx512"), "avx512bf16": ("avx512",), "avxvnni": ("avx2",)}
-names = (sys.argv[1], *lenders.get(sys.argv[1], ()))
+names = (sys.argv[1], *build._X86_PARTS.get(sys.argv[1], ((), 0, ()))[2])
 build._X86_PARTS = {name: part for name, part in build._X86_PARTS.items() if name in names}
 build._FLAGS = [flag.replace("-O3", "-O1") for flag in build._FLAGS]
 build.build(Path(sys.argv[2]))

@@ -1,10 +1,11 @@
-"""While the service is overloaded: whom the worker looks at at once, and whom only after a rest."""
+"""Whom the worker looks at at once: while the service is overloaded, and while its threads wait for their clients."""
 
 from __future__ import annotations
 
 import os
 import selectors
 import socket
+import time
 from collections.abc import Iterator
 from http.client import HTTPResponse
 from threading import Thread
@@ -138,3 +139,32 @@ def test_the_rest_ends_with_the_overload(
     assert status(answered, HEALTH) == 200
     assert not waits(refused)
     assert status(refused) == 200
+
+
+def test_a_thread_that_waits_for_its_client_s_next_request_gives_way_to_who_waits_for_a_thread(
+    worker: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrival_worker, "_LINGERING_SECONDS", REST_SECONDS)
+    with worker.connect() as one, worker.connect() as other, worker.connect() as new:
+        for connection in (one, other):  # there are two threads
+            assert status(connection, HEALTH) == 200
+        time.sleep(0.2)  # until both wait
+        new.sendall(HEALTH)
+        assert waits(new)
+        one.sendall(HEALTH)
+        assert not waits(new)
+        assert [status(new), status(one)] == [200, 200]
+
+
+def test_a_request_that_comes_at_once_and_one_that_comes_later_are_both_answered(
+    worker: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrival_worker, "_LINGERING_SECONDS", 0.1)
+    with worker.connect() as connection:
+        for pause in (0.0, 0.0, 0.3, 0.0):
+            time.sleep(pause)
+            assert status(connection, HEALTH) == 200
+        connection.sendall(HEALTH[:20])  # half of one, for which no thread waits
+        time.sleep(0.3)
+        assert status(connection, HEALTH[20:] + HEALTH) == 200
+        assert status(connection) == 200

@@ -42,7 +42,7 @@ class BestOf {
   int count_;
 };
 
-// Merge the extensions of a sentence's rows, best first, until its beam is full: see `Extensions` in engines/__init__.py.
+// Merge the extensions of a sentence's rows, best first, until its beam is full: see `Extensions` in engines/base.py.
 // `score_RC` are log p of the row and its extension together. `heads` is room for one number a row.
 inline void select_extensions(const Step& step, int sentence, int first, const float* score_RC,
                               const int32_t* token_RC, int32_t eos, int32_t* heads) {

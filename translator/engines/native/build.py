@@ -1,7 +1,8 @@
 """Compile the engine's shared library: `python translator/engines/native/build.py`.
 
-`network.cpp` is compiled once for each instruction set, and the library chooses among them when it runs, so that one
-file serves every processor of its architecture. It is plain C to Python (ctypes) and fits every Python version.
+`network.cpp` is compiled once for each instruction set, for the number formats that gain by it, and the library chooses
+among them when it runs, so that one file serves every processor of its architecture. It is plain C to Python (ctypes)
+and fits every Python version.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ _AVX2 = ["-mavx2", "-mfma"]
 _AVX512 = [*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"]
 _INT8, _BFLOAT16, _FLOAT32 = 1, 2, 4
 _ALL_FORMATS = _INT8 | _BFLOAT16 | _FLOAT32
-# Flags, and the number formats that the instruction set does better than another of them (library.cpp knows which).
-_X86_PARTS = {
-    "avx2": (_AVX2, _ALL_FORMATS),
-    "avxvnni": ([*_AVX2, "-mavxvnni"], _INT8),
-    "avx512": (_AVX512, _ALL_FORMATS),
-    "avx512bf16": ([*_AVX512, "-mavx512bf16"], _BFLOAT16),
-    "amx": ([*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-int8"], _INT8),
+# Flags, the number formats that gain by the instruction set, and whose the others are (library.cpp says which).
+_X86_PARTS: dict[str, tuple[list[str], int, tuple[str, ...]]] = {
+    "avx2": (_AVX2, _ALL_FORMATS, ()),
+    "avxvnni": ([*_AVX2, "-mavxvnni"], _INT8, ("avx2",)),
+    "avx512": (_AVX512, _ALL_FORMATS, ()),
+    "avx512bf16": ([*_AVX512, "-mavx512bf16"], _BFLOAT16, ("avx512",)),
+    "amx": ([*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-int8"], _INT8, ("avx512bf16", "avx512")),
 }
 
 
@@ -44,7 +45,8 @@ def compiler() -> list[str] | None:
         import ziglang  # noqa: F401
     except ImportError:
         return None
-    return [sys.executable, "-m", "ziglang", "c++"]
+    # Left to itself, zig compiles every part for the processor that it runs on.
+    return [sys.executable, "-m", "ziglang", "c++", "-mcpu=baseline"]
 
 
 def build(library: Path = LIBRARY) -> None:
@@ -55,7 +57,7 @@ def build(library: Path = LIBRARY) -> None:
     command = compiler()
     if command is None:
         raise RuntimeError("there is no C++ compiler; install one, or the PyPI package ziglang")
-    parts = {"portable": (list[str](), _ALL_FORMATS)}
+    parts: dict[str, tuple[list[str], int, tuple[str, ...]]] = {"portable": ([], _ALL_FORMATS, ())}
     if platform.machine().lower() in ("x86_64", "amd64"):
         parts |= _X86_PARTS
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +65,7 @@ def build(library: Path = LIBRARY) -> None:
 
         def compile_part(name: str) -> None:
             target = str(Path(folder) / f"{name}.o")
-            flags, formats = parts[name]
+            flags, formats, _ = parts[name]
             defined = [f"-DISA={name}", f"-DFORMATS={formats}"]
             try:
                 _run([*command, *_FLAGS, *flags, *defined, "-c", str(SOURCES / "network.cpp"), "-o", target])
@@ -76,10 +78,11 @@ def build(library: Path = LIBRARY) -> None:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(compile_part, parts))
         face = str(Path(folder) / "library.o")
-        have = [f"-DHAVE_{name}" for name in objects]
+        complete = [name for name in objects if objects.keys() >= set(parts[name][2])]
+        have = [f"-DHAVE_{name}" for name in complete]
         _run([*command, *_FLAGS, *have, "-c", str(SOURCES / "library.cpp"), "-o", face])
         linked = Path(folder) / library.name
-        _run([*command, "-shared", "-s", "-pthread", face, *objects.values(), "-o", str(linked)])
+        _run([*command, "-shared", "-s", "-pthread", face, *(objects[name] for name in complete), "-o", str(linked)])
         fresh = library.with_suffix(".new")
         shutil.copyfile(linked, fresh)
         fresh.replace(library)

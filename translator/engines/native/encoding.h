@@ -4,8 +4,8 @@
 
 namespace ISA {
 
-// Sentences in the order in which they are read: longest first, so that at each position those that still go on are the first
-// ones. Position t of row r is the number `begin[t] + r` among all.
+// Sentences in the order in which they are read: longest first, so that at each position those that still go on are the
+// first ones. Position t of row r is the number `begin[t] + r` among all.
 struct ReadingOrder {
   std::vector<int> sentence_R, length_R, active, begin;
   std::vector<int64_t> token_R;  // where a row's tokens begin
@@ -58,24 +58,27 @@ void NetworkOf<P>::encode(int sentences, const int32_t* lengths, const int64_t* 
       way.ahead_rows[row] = way.ahead_out[row] = way.ahead.floats() + 4 * cells * row;
   }
   recurrent_records_.grow(record_ * rows);
+  spare_.grow((input_record_ + sizeof(float) * cells_) * pool_.threads());
   rows_out_.resize(rows);
   for (int row = 0; row < sentences; ++row) rows_out_[row] = reinterpret_cast<float*>(sources[order.sentence_R[row]]);
 
   const auto x_of = [&](int row, int t) { return x_.floats() + cells_ * order.place(row, t); };
   const auto set_input = [&](int row, int t, const uint8_t* record) {
     std::memcpy(way_[0].inputs.get() + input_record_ * order.place(row, t), record, input_record_);
-    if (directions_ == 2) std::memcpy(way_[1].inputs.get() + input_record_ * order.place_from_end(row, t), record, input_record_);
+    if (directions_ == 2)
+      std::memcpy(way_[1].inputs.get() + input_record_ * order.place_from_end(row, t), record, input_record_);
   };
 
   pool_.run([&](int thread) {
     const TileSession tiles_are_ours;
     const Share mine(sentences, thread, pool_.threads());
-    std::vector<uint8_t> record(input_record_);
-    std::vector<float> row_of_floats(static_cast<size_t>(cells_), 0.0f);
+    uint8_t* const record = spare_.get() + (input_record_ + sizeof(float) * cells_) * thread;  // room for one of each
+    float* const both_halves = reinterpret_cast<float*>(record + input_record_);
+    std::fill(both_halves, both_halves + cells_, 0.0f);
     for (int row = mine.first; row < mine.last; ++row)
       for (int t = 0; t < order.length_R[row]; ++t) {
-        embed(weights_.source_embedding, tokens[order.token_R[row] + t], record.data());
-        set_input(row, t, record.data());
+        embed(weights_.source_embedding, tokens[order.token_R[row] + t], record);
+        set_input(row, t, record);
         std::fill(x_of(row, t), x_of(row, t) + cells_, 0.0f);
       }
     for (int l = 0; l < shape_.layers; ++l) {
@@ -92,7 +95,8 @@ void NetworkOf<P>::encode(int sentences, const int32_t* lengths, const int64_t* 
         const bool ahead = active < kAmpleRows;
         if (ahead && t >= ahead_until) {
           ahead_from = ahead_until = t;
-          while (ahead_until < order.longest() && order.begin[ahead_until + 1] - order.begin[t] <= kRowsAhead) ++ahead_until;
+          while (ahead_until < order.longest() && order.begin[ahead_until + 1] - order.begin[t] <= kRowsAhead)
+            ++ahead_until;
           for (int d = 0; d < directions_; ++d) {
             const Records inputs{way_[d].inputs.get() + input_record_ * order.begin[t], input_record_};
             run_product(encoder_[l * directions_ + d].weights, order.begin[ahead_until] - order.begin[t], {inputs},
@@ -124,27 +128,31 @@ void NetworkOf<P>::encode(int sentences, const int32_t* lengths, const int64_t* 
       // The last states, and where both directions had to be through first, what the next layer reads.
       for (int row = mine.first; row < mine.last; ++row) {
         uint8_t* state = states + state_size * order.sentence_R[row];
-        for (int d = 0; d < directions_; ++d)
-          std::memcpy(row_of_floats.data() + half * d, way_[d].hidden.floats() + static_cast<size_t>(cells) * row, sizeof(float) * half);
-        P::store_record(state + layer_bytes_ * l, row_of_floats.data(), cells_);
         std::fill(cells_of(state, l), cells_of(state, l) + cells_, 0.0f);
-        for (int d = 0; d < directions_; ++d) std::memcpy(cells_of(state, l) + half * d, way_[d].cell_rows[row], sizeof(float) * half);
+        for (int d = 0; d < directions_; ++d) {
+          const float* hidden = way_[d].hidden.floats() + static_cast<size_t>(cells) * row;
+          std::memcpy(both_halves + half * d, hidden, sizeof(float) * half);
+          std::memcpy(cells_of(state, l) + half * d, way_[d].cell_rows[row], sizeof(float) * half);
+        }
+        P::store_record(state + layer_bytes_ * l, both_halves, cells_);
         if (directions_ == 2)
           for (int t = 0; t < order.length_R[row]; ++t) {
-            P::store_record(record.data(), x_of(row, t), cells_);
-            set_input(row, t, record.data());
+            P::store_record(record, x_of(row, t), cells_);
+            set_input(row, t, record);
           }
       }
     }
     for (int row = mine.first; row < mine.last; ++row) {
       const int last = order.length_R[row] - 1;
       if (shape_.attention)
-        for (int t = 0; t <= last; ++t)
-          std::memcpy(rows_out_[row] + memory_offset + static_cast<size_t>(cells_) * t, x_of(row, t), sizeof(float) * cells_);
+        for (int t = 0; t <= last; ++t) {
+          float* memory = rows_out_[row] + memory_offset + static_cast<size_t>(cells_) * t;
+          std::memcpy(memory, x_of(row, t), sizeof(float) * cells_);
+        }
       if (shape_.feed_context) {  // what each direction gave when it had read everything
-        std::memcpy(row_of_floats.data(), x_of(row, last), sizeof(float) * half);
-        if (directions_ == 2) std::memcpy(row_of_floats.data() + half, x_of(row, 0) + half, sizeof(float) * half);
-        P::store_record(recurrent_records_.get() + record_ * row, row_of_floats.data(), cells_);
+        std::memcpy(both_halves, x_of(row, last), sizeof(float) * half);
+        if (directions_ == 2) std::memcpy(both_halves + half, x_of(row, 0) + half, sizeof(float) * half);
+        P::store_record(recurrent_records_.get() + record_ * row, both_halves, cells_);
       }
     }
     if (shape_.feed_context) {

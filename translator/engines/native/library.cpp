@@ -1,4 +1,4 @@
-// The shared library's face in C, called by translator/engines/native.py.
+// The shared library's face in C, called by translator/engines/native_library.py.
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -103,9 +103,9 @@ const Part kParts[] = {
 
 extern "C" {
 
-// Bytes of what Python hands over, by which a library is known that was compiled from other sources.
+// Bytes of what Python hands over: a library whose structures are others must not be called.
 EXPORT int64_t translator_layout() {
-  return static_cast<int64_t>(sizeof(Shape) << 32 | sizeof(LayerWeights) << 24 | sizeof(Weights) << 16 | sizeof(Step));
+  return static_cast<int64_t>(sizeof(Shape)) << 32 | sizeof(LayerWeights) << 24 | sizeof(Weights) << 16 | sizeof(Step);
 }
 
 // Name of the i-th best instruction set that runs here, or null.

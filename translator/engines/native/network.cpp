@@ -52,7 +52,9 @@ class NetworkOf final : public ::Network {
     for (int l = 0; l < shape.layers; ++l) {
       const int inputs = l ? H : E;
       for (int i = l * directions_; i < (l + 1) * directions_; ++i)
-        jobs.push_back([=, this, &packed] { pack_layer(packed.encoder[i], weights.encoder[i], inputs, inputs, H / directions_); });
+        jobs.push_back([=, this, &packed] {
+          pack_layer(packed.encoder[i], weights.encoder[i], inputs, inputs, H / directions_);
+        });
       jobs.push_back([=, this, &packed] {
         pack_layer(packed.decoder[l], weights.decoder[l], inputs, l ? H : E + context, H);
       });
@@ -125,7 +127,8 @@ class NetworkOf final : public ::Network {
   NetworkOf(const Shape& shape, const Weights& weights, int threads, std::shared_ptr<const Packed> packed)
       : shape_(shape), weights_(weights), pool_(threads), cells_(padded(shape.hidden)),
         directions_(shape.bidirectional ? 2 : 1), record_(record_bytes<P>(shape.hidden)),
-        input_record_(record_bytes<P>(std::max(shape.embedding, shape.hidden))), layer_bytes_(record_ + sizeof(float) * static_cast<size_t>(cells_)), packed_(std::move(packed)) {}
+        input_record_(record_bytes<P>(std::max(shape.embedding, shape.hidden))),
+        layer_bytes_(record_ + sizeof(float) * static_cast<size_t>(cells_)), packed_(std::move(packed)) {}
 
   // Column 64·t + 16·gate + j holds the gate of cell 16·t + j.
   static int gate_row(int column, int hidden) {
@@ -271,8 +274,8 @@ class NetworkOf final : public ::Network {
   const std::vector<bool>& forbidding_ = packed_->forbidding;
 
   // Working space, kept from call to call.
-  Buffer x_records_, recurrent_records_, x_, hidden_, attended_records_, attended_, combined_, best_values_, best_tokens_, merged_values_,
-      merged_tokens_, tile_sums_, scratch_, heads_;
+  Buffer x_records_, recurrent_records_, x_, hidden_, attended_records_, attended_, combined_, spare_, best_values_,
+      best_tokens_, merged_values_, merged_tokens_, tile_sums_, scratch_, heads_;
   Direction way_[2];  // of the encoder
   std::vector<const float*> ahead_rows_, cells_in_;
   std::vector<float*> cells_out_, rows_out_;
@@ -286,7 +289,7 @@ class NetworkOf final : public ::Network {
 
 namespace ISA {
 
-// The formats that this instruction set does better than the one before it: a bit each, in the order of `PRECISIONS`.
+// The formats that gain by this instruction set (see build.py), a bit each, in the order of `PRECISIONS`.
 ::Network* make(int precision, const Shape& shape, const Weights& weights, int threads) {
 #if FORMATS & 1
   if (precision == 0) return new NetworkOf<Int8>(shape, weights, threads);

@@ -1,4 +1,4 @@
-// What library.cpp and the parts of the instruction sets tell each other; plain C types, mirrored by native.py.
+// What library.cpp and the parts of the instruction sets tell each other; plain C types, mirrored by native_library.py.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // Vectors of floats, and the three number formats' products, for one instruction set.
 //
-// This header is compiled once for every instruction set (see hatch_build.py); ISA names the namespace. A vector `Vec`
+// This header is compiled once for every instruction set (see build.py); ISA names the namespace. A vector `Vec`
 // has `kWidth` floats; a column tile of the packed weights has 4 groups of 16 columns, so that a tile is worked on in
 // 16 / kWidth pieces.
 #pragma once
