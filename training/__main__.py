@@ -152,7 +152,7 @@ def train(recipe: str, overrides: tuple[str, ...], resume: bool, prepared: Path 
     from training.recipe import load_recipe
     from training.trainer import train
 
-    loaded = load_recipe(recipe, overrides)
+    loaded = load_recipe(recipe, overrides, resume=resume)
     console = Console(stderr=True)
     if dry_run:
         from training.dry_run import dry_run as show_plan

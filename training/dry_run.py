@@ -127,6 +127,7 @@ def dry_run(recipe: Recipe, prepared: Prepared, console: Console) -> None:
     table.add_row("FLOP of all updates", f"{flops.mean() * trial.updates:.3g}")
     console.print(table)
     measurements = max(1, round(recipe.optimisation.epochs / recipe.evaluation.every_epochs))
+    measurements += recipe.initial_model is not None  # of what it begins with
     console.print(
         f"The time is that of the updates; {measurements:,} measurements on dev come on top. The range says how much "
         "it depends on the batches that were tried, not how busy this machine will be. The model was thrown away.",

@@ -8,10 +8,14 @@ what it states has to be the same. Loads no torch.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.errors import InputError
+from training.run_state import RunFolder
 from translator.card import CARD_FILE, Card
 from translator.config import ModelConfig
 from translator.description import SHIPPED_MODELS, Description, ModelDirectoryError, model_path, read_description
@@ -26,20 +30,32 @@ ONE_MODEL = (
 )
 
 
-def describe_initial_model(name: str) -> Description:
+def describe_initial_model(name: str, *, resume: bool = False) -> Description:
     """What the model directory `name`, or the shipped model of that name, holds but the network.
+
+    Args:
+        resume: for a run that goes on, which has other advice where there is no such directory any more.
 
     Raises:
         InputError: there is none, or it cannot be used.
     """
     path = model_path(name)
     try:
-        return read_description(path)
+        return _describe(path, _files_in(path))
+    except OSError as error:
+        raise InputError(
+            f"initial_model: {error.filename or path}: cannot be read: {error.strerror or error}"
+        ) from error
     except ModelDirectoryError as error:
         if not path.is_dir() and "," in name:
             raise InputError(f"initial_model {ONE_MODEL} ({name} given)") from error
         advice = ""
-        if not path.is_dir():
+        if not path.is_dir() and resume:
+            advice = (
+                "; a run that goes on has its weights already, and needs but a model of that shape with these "
+                "vocabularies, such as its own: --set initial_model=RUN/model"
+            )
+        elif not path.is_dir():
             shipped = sorted(each.name for each in SHIPPED_MODELS.iterdir() if (each / CARD_FILE).is_file())
             advice = f"; shipped models: {', '.join(shipped)}"
         elif (path / "model" / CARD_FILE).is_file():
@@ -47,7 +63,23 @@ def describe_initial_model(name: str) -> Description:
         raise InputError(f"initial_model: {error}{advice}") from error
 
 
-def completed(document: dict[str, Any]) -> dict[str, Any]:
+@lru_cache(maxsize=4)
+def _describe(path: Path, files: tuple[tuple[str | int, ...], ...]) -> Description:
+    """A start asks for the description several times, and each reads the whole directory for its checksums.
+
+    `files` tells the directory from what it was before.
+    """
+    return read_description(path)
+
+
+def _files_in(path: Path) -> tuple[tuple[str | int, ...], ...]:
+    if not path.is_dir():
+        return ()
+    found = ((file.name, file.lstat()) for file in path.resolve().iterdir())
+    return tuple(sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found))
+
+
+def completed(document: dict[str, Any], *, resume: bool = False) -> dict[str, Any]:
     """A recipe's document with the shape of its initial model, where it names one and leaves that out.
 
     Raises:
@@ -57,24 +89,45 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(name, str):  # none, or what is no name: that the recipe's own checks say
         return document
     filled = dict(document)
-    for section, shape in _sections_of(describe_initial_model(name).config).items():
+    for section, shape in _sections_of(describe_initial_model(name, resume=resume).config).items():
         stated = document.get(section, {})
         filled[section] = {**shape, **stated} if isinstance(stated, dict) else stated
     return filled
 
 
-def check_initial_model(recipe: Recipe) -> None:
+def check_initial_model(recipe: Recipe, *, resume: bool = False) -> None:
     """Nothing where the recipe names no initial model.
 
+    Args:
+        resume: for a run that goes on, whose initial model is no more than a shape and vocabularies.
+
     Raises:
-        InputError: it cannot be used, translates other languages than the recipe's or has another shape.
+        InputError: it cannot be used, translates other languages than the recipe's, has another shape, or is what the
+            recipe's run will write.
     """
     if recipe.initial_model is not None:
-        described = describe_initial_model(recipe.initial_model)
-        check_fit(recipe, described.card, described.config)
+        described = describe_initial_model(recipe.initial_model, resume=resume)
+        _check_fit(recipe, described.card, described.config)
+        if not resume:
+            _check_place(recipe, described.path)
 
 
-def check_fit(recipe: Recipe, card: Card, config: ModelConfig) -> None:
+def _check_place(recipe: Recipe, path: Path) -> None:
+    """Raise InputError where the run would write its model over the initial one, which is at `path`."""
+    if path.resolve() != RunFolder(recipe.run_directory).model.resolve():
+        return
+    another = "--set output.directory=DIR"
+    if recipe.output.directory is None:
+        renamed = "--set name=NAME"
+        if recipe.corpus.path is None and recipe.corpus.kind != "hub":  # it would go with the name
+            renamed += f" --set {shlex.quote(f'corpus.path={recipe.corpus_path}')}"
+        another = f"{renamed} or {another}"
+    raise InputError(
+        f"initial_model: {path} is where this run writes its own model; choose another place with {another}"
+    )
+
+
+def _check_fit(recipe: Recipe, card: Card, config: ModelConfig) -> None:
     """Raise InputError where the recipe cannot go on from its initial model: other languages, another shape."""
     name, corpus = recipe.initial_model, recipe.corpus
     its_own, wanted = (f"{each.source_language} to {each.target_language}" for each in (card, corpus))

@@ -9,7 +9,7 @@ files until these are complete. The files written are the same whatever the numb
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from training.prepared import (
     SIDES,
     Prepared,
     PreparedRecord,
+    checksums_of_vocabularies,
     load_prepared,
     read_record,
 )
@@ -38,7 +39,7 @@ from training.subwords import train_vocabulary
 from training.text_files import MosesPairs
 from training.train_text import MaskedLines, TrainText, in_chunks
 from training.workers import Workers, usable_processes
-from translator.vocabulary import Vocabulary
+from translator.files import sha256_of
 
 # The split and the vocabularies do not follow the recipe's seed, so that models of different seeds can be compared.
 _SEED = 1
@@ -103,7 +104,9 @@ def _is_current(recipe: Recipe, folder: Path, console: Console) -> bool:
     expected = (recipe.corpus, recipe.subwords, PREPARATION_VERSION)
     if (record.corpus, record.subwords, record.preparation_version) != expected:
         return False
-    if record.vocabularies_sha256 != _checksums_of_vocabularies(initial_vocabularies(recipe)):
+    given = checksums_of_vocabularies(initial_vocabularies(recipe))
+    # Those of an initial model may have been learnt here, from the same text.
+    if given != (_checksums_in(folder) if given else record.vocabularies_sha256):
         return False
     if recipe.corpus.kind == "libreoffice-help" and not recipe.corpus_path.exists():
         return True  # what Debian has is the same text under the same name
@@ -119,6 +122,14 @@ def _is_current(recipe: Recipe, folder: Path, console: Console) -> bool:
     if corpus.fingerprints:
         return record.fingerprints == corpus.fingerprints
     return record.sha256 == corpus.checksums()
+
+
+def _checksums_in(folder: Path) -> dict[str, str] | None:
+    """Of the vocabularies in a prepared folder, by side; None where they cannot be read."""
+    try:
+        return {side: sha256_of(folder / f"{side}.model") for side in SIDES}
+    except OSError:
+        return None
 
 
 class _Preparation:
@@ -166,7 +177,7 @@ class _Preparation:
             subwords=self._recipe.subwords,
             corpus_name=self._corpus.name,
             sha256=sha256,
-            vocabularies_sha256=_checksums_of_vocabularies(given),
+            vocabularies_sha256=checksums_of_vocabularies(given),
             fingerprints=dict(self._corpus.fingerprints),
             pairs={name: self._pairs[name] for name in ("train", "dev", "test")},
             tokens=self._tokens,
@@ -276,10 +287,6 @@ def _learn_vocabulary(section: SubwordsSection, side_and_texts: tuple[str, Maske
     except ValueError as error:
         raise InputError(f"the {side} side of the corpus: {error}") from error
     return vocabulary.model_bytes, remarks
-
-
-def _checksums_of_vocabularies(vocabularies: Mapping[str, Vocabulary]) -> dict[str, str]:
-    return {side: hashlib.sha256(each.model_bytes).hexdigest() for side, each in vocabularies.items()}
 
 
 def _text_chunks(pairs: Iterable[Pair]) -> Iterator[tuple[bytes, bytes]]:

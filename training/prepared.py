@@ -11,6 +11,8 @@ Reading it needs neither the corpus nor `datasets` nor a network.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -116,6 +118,11 @@ class Prepared:
     source_vocabulary: Vocabulary
     target_vocabulary: Vocabulary
 
+    @property
+    def vocabularies(self) -> dict[str, Vocabulary]:
+        """By side."""
+        return {"source": self.source_vocabulary, "target": self.target_vocabulary}
+
 
 def load_prepared(path: str | Path) -> Prepared:
     """Opens a prepared folder; token arrays are mapped into memory, not read.
@@ -136,6 +143,11 @@ def load_prepared(path: str | Path) -> Prepared:
         source_vocabulary=_load_vocabulary(path / "source.model"),
         target_vocabulary=_load_vocabulary(path / "target.model"),
     )
+
+
+def checksums_of_vocabularies(vocabularies: Mapping[str, Vocabulary]) -> dict[str, str]:
+    """SHA-256 of the vocabularies' files, by side."""
+    return {side: hashlib.sha256(each.model_bytes).hexdigest() for side, each in vocabularies.items()}
 
 
 def training_sources(prepared: Prepared) -> list[str]:

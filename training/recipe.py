@@ -6,6 +6,7 @@ The defaults are those of Sutskever et al. 2014; what the paper does not use is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -68,9 +69,11 @@ class CorpusSection(Section):
 
 
 class SubwordsSection(Section):
-    """The units of text: SentencePiece trained on each side of the training pairs."""
+    """The units of text: SentencePiece trained on each side of the training pairs, or those of an initial_model."""
 
-    model_type: Literal["unigram", "bpe", "char", "word"] = "word"
+    model_type: Literal["unigram", "bpe", "char", "word"] = Field(
+        default="word", description="What SentencePiece learns; not used where the recipe names an initial_model."
+    )
     source_vocabulary_size: int = Field(default=160_000, gt=2, description="Special symbols included.")
     target_vocabulary_size: int = Field(default=80_000, gt=2, description="Special symbols included.")
 
@@ -228,12 +231,16 @@ class Recipe(Section):
         return self.output.directory if self.output.directory is not None else Path("runs") / self.name
 
 
-def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = (), *, resume: bool = False) -> Recipe:
     """Reads the recipe of a translator; see `read_recipe`.
 
+    Args:
+        resume: for a run that goes on; see `check_initial_model`.
+
     Raises:
-        InputError: also where its `initial_model` cannot be used, translates other languages or has another shape.
+        InputError: also where its `initial_model` cannot be used, translates other languages, has another shape or is
+            what the run will write.
     """
-    recipe = read_recipe(path_or_name, overrides, Recipe, completed)
-    check_initial_model(recipe)
+    recipe = read_recipe(path_or_name, overrides, Recipe, partial(completed, resume=resume))
+    check_initial_model(recipe, resume=resume)
     return recipe

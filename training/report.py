@@ -1,6 +1,8 @@
-"""What a run says of itself beside its progress: at its start, and after each measurement."""
+"""What a run says of itself beside its progress: at its start, after each measurement and at its end."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -9,6 +11,7 @@ from training.batches import BatchSampler
 from training.distributed import World
 from training.prepared import Prepared
 from training.recipe import Recipe
+from training.run_state import Position
 from training.validation import Validation
 from translator.card import InitialModel
 from translator.model import Seq2Seq
@@ -55,3 +58,14 @@ def describe_validation(console: Console, result: Validation, *, update: int, ep
     if result.examples:
         source, reference, hypothesis = result.examples[update % len(result.examples)]
         console.print(f"  {source}\n  → {hypothesis}\n  = {reference}", style="dim", markup=False, highlight=False)
+
+
+def describe_end(console: Console, position: Position, initial_model: InitialModel | None, model: Path) -> None:
+    """Where the best model is, and whether training was of any use to the one that it began with."""
+    console.print(f"Best dev BLEU {position.best_bleu:.2f} at update {position.best_update:,}; model in {model}")
+    if initial_model is not None and not position.best_update:
+        console.print(
+            f"Training made {initial_model.name} no better on dev: the model is that which it began with.",
+            highlight=False,
+            markup=False,
+        )

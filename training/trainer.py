@@ -31,7 +31,8 @@ from training.optimisation import learning_rate
 from training.prepared import Prepared
 from training.progress import Progress, RunLog, draw_curves
 from training.recipe import Recipe
-from training.report import describe_run, describe_validation
+from training.report import describe_end, describe_run, describe_validation
+from training.run_identity import check_identity, identity
 from training.run_state import Position, RunFolder
 from training.signals import StopRequest, stop_request
 from training.updating import Outcome, Updater
@@ -56,8 +57,13 @@ class _DivergedError(Exception):
 class Trainer:
     """One training run of a recipe on a prepared corpus."""
 
-    def __init__(self, recipe: Recipe, prepared: Prepared, *, world: World, console: Console) -> None:
-        """`world` are the processes that train together; each of them makes a `Trainer` of its own."""
+    def __init__(
+        self, recipe: Recipe, prepared: Prepared, *, world: World, console: Console, resume: bool = False
+    ) -> None:
+        """`world` are the processes that train together; each of them makes a `Trainer` of its own.
+
+        `resume` is to go on from the run's last checkpoint, which a run that torchrun has started again does anyway.
+        """
         self.recipe = recipe
         self.prepared = prepared
         self.world = world
@@ -66,7 +72,8 @@ class Trainer:
         options = recipe.optimisation
         if options.deterministic:
             make_deterministic()
-        self.model, self.initial_model = first_network(recipe, prepared)
+        self._resumes = resume or (world.restarted and world.first(self.folder.checkpoint.exists))
+        self.model, self.initial_model = first_network(recipe, prepared, resume=self._resumes)
         self.model.to(world.device)
         self.sampler = BatchSampler(
             prepared.train,
@@ -90,7 +97,7 @@ class Trainer:
         self._checkpoint_update = 0
         torch.manual_seed(options.seed + world.rank)  # each process drops out other units
 
-    def run(self, *, resume: bool) -> Path:
+    def run(self) -> Path:
         """Train to the end of the recipe, to early stopping, or until Ctrl-C or SIGTERM. Returns the model directory.
 
         Raises:
@@ -98,10 +105,9 @@ class Trainer:
                 or training has diverged.
             KeyboardInterrupt: training was stopped; the state to resume from is on the disk.
         """
-        exists = self.world.first(self.folder.checkpoint.exists)
-        if resume or (exists and self.world.restarted):
+        if self._resumes:
             self._resume()
-        elif exists:
+        elif self.world.first(self.folder.checkpoint.exists):
             raise InputError(
                 f"{self.folder.path}: holds a run already; go on with --resume, or choose another place with "
                 "--set output.directory=DIR"
@@ -166,8 +172,10 @@ class Trainer:
     def _loop(self, log: RunLog, stop: StopRequest, meter: Meter) -> None:
         interval = max(1, round(self.recipe.evaluation.every_epochs * self.updates_an_epoch))
         patience = self.recipe.evaluation.patience or math.inf
-        best_bleu = self.position.best_bleu if self.position.best_update else None
+        best_bleu = self.position.best_bleu if self.position.best_bleu >= 0 else None
         with Progress(self.console, self.updates, self.position.update, best_bleu=best_bleu) as progress:
+            if self.initial_model is not None and not self.position.update:
+                progress.show(self._validate(log, progress))  # what it begins with is the best until it is better
             saved = moment = time.monotonic()
             for place, loaded in self.loader.ahead(self._places()):
                 outcome = self.update(place.indices, loaded)
@@ -295,8 +303,7 @@ class Trainer:
             "position": asdict(self.position),
             "window": self._window.state_dict(self.world),
             "random": self.world.gather(random_state(self.world.device)),
-            "shape": self.model.config.model_dump(),
-            "initial_model": self.initial_model and self.initial_model.weights_sha256,
+            **identity(self.recipe, self.prepared, self.initial_model),
         }
         if self.world.is_first:
             write_checkpoint(self.folder.checkpoint, self.updater.state_dict() | state)
@@ -305,11 +312,7 @@ class Trainer:
     def _resume(self) -> None:
         path = self.folder.checkpoint
         state = read_checkpoint(path)
-        if state["shape"] != self.model.config.model_dump():
-            raise InputError(f"{path}: belongs to a network of another shape; was the recipe changed?")
-        # Checkpoints from before have no initial model, and say nothing of it.
-        if state.get("initial_model") != (self.initial_model and self.initial_model.weights_sha256):
-            raise InputError(f"{path}: began with other weights; was initial_model, or that model, changed?")
+        self.initial_model = check_identity(path, state, self.recipe, self.prepared, self.initial_model, self.console)
         try:
             self.updater.load_state_dict(state)
         except ValueError as error:
@@ -332,16 +335,13 @@ class Trainer:
         """Choose the length penalty on dev for the best model, and write it on the card."""
         loaded = load_model(self.folder.model, self.world.device)
         choose_length_penalty(loaded, self.prepared, self.recipe)
-        self.console.print(
-            f"Best dev BLEU {self.position.best_bleu:.2f} at update {self.position.best_update:,}; "
-            f"model in {self.folder.model}"
-        )
+        describe_end(self.console, self.position, self.initial_model, self.folder.model)
 
 
 def train(recipe: Recipe, prepared: Prepared, *, resume: bool, world: World, console: Console) -> Path:
     """Train `recipe` on `prepared`; see `Trainer.run`. Also raises `InputError` where the disk is full or read-only."""
     try:
-        return Trainer(recipe, prepared, world=world, console=console).run(resume=resume)
+        return Trainer(recipe, prepared, world=world, console=console, resume=resume).run()
     except OSError as error:
         raise InputError(
             f"{recipe.run_directory}: cannot be written ({error}); what was written before is whole: "

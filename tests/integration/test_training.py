@@ -285,7 +285,7 @@ def test_a_divergence_stops_the_run_and_leaves_the_last_good_state(
     trainer = _trainer(prepared, tmp_path / "run")
     _spoil(trainer, monkeypatch, at=30, times=1)
     with pytest.raises(InputError, match=r"(?s)loss is nan after update 39 .*good after update 20"):
-        trainer.run(resume=False)
+        trainer.run()
     state = read_checkpoint(tmp_path / "run" / "state" / "checkpoint.pt")
     assert state["position"]["update"] == 20
     assert all(torch.isfinite(weight).all() for weight in state["model"].values())
@@ -295,10 +295,10 @@ def test_a_divergence_is_rolled_back_with_half_the_rate(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = _trainer(prepared, tmp_path / "undisturbed")
-    undisturbed.run(resume=False)
+    undisturbed.run()
     trainer = _trainer(prepared, tmp_path / "run", "optimisation.on_divergence=roll-back")
     _spoil(trainer, monkeypatch, at=30, times=2)
-    trainer.run(resume=False)
+    trainer.run()
     state = read_checkpoint(tmp_path / "run" / "state" / "checkpoint.pt")
     assert (state["position"]["update"], state["position"]["roll_backs"]) == (39, 2)
     assert trainer.updater.learning_rate == pytest.approx(undisturbed.updater.learning_rate / 4)
@@ -315,7 +315,7 @@ def test_what_goes_on_diverging_is_given_up(prepared: Path, tmp_path: Path, monk
     trainer = _trainer(prepared, tmp_path / "run", "optimisation.on_divergence=roll-back")
     _spoil(trainer, monkeypatch, at=30, times=9)
     with pytest.raises(InputError, match="half the learning rate"):
-        trainer.run(resume=False)
+        trainer.run()
 
 
 def test_the_moving_average_is_what_is_saved(prepared: Path, tmp_path: Path) -> None:

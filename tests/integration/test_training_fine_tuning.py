@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from training.checkpoint import read_checkpoint
+from training.checkpoint import read_checkpoint, write_checkpoint
 from training.distributed import World
 from training.errors import InputError
 from training.prepared import load_prepared
@@ -39,8 +41,8 @@ DEMANDING = (
 Result = subprocess.CompletedProcess[str]
 
 
-def smoke(directory: Path, *overrides: str) -> Recipe:
-    return load_recipe("smoke", [f"output.directory={directory}", *SMALL, *overrides])
+def smoke(directory: Path, *overrides: str, resume: bool = False) -> Recipe:
+    return load_recipe("smoke", [f"output.directory={directory}", *SMALL, *overrides], resume=resume)
 
 
 def command(directory: Path, prepared: Path | None, *overrides: str) -> list[str]:
@@ -83,6 +85,15 @@ def log(directory: Path, event: str) -> list[dict[str, Any]]:
     return [entry for entry in entries if entry["event"] == event]
 
 
+def resumed(recipe: Recipe, prepared: Path) -> tuple[Trainer, str]:
+    """The trainer of a finished run that is gone on with, and what it says."""
+    console = Console(file=io.StringIO(), width=200)
+    trainer = Trainer(recipe, load_prepared(prepared), world=World.alone(), console=console, resume=True)
+    trainer.run()
+    assert isinstance(console.file, io.StringIO)
+    return trainer, console.file.getvalue()
+
+
 def of_the_model(path: Path, prepared: Path) -> Validation:
     """What the model directory itself has on dev."""
     return validate(load_model(path).model, load_prepared(prepared), smoke(path), World.alone())
@@ -101,15 +112,34 @@ def test_training_begins_with_the_model_s_loss(prepared: Path, initial: Path, tm
     before = validate(trainer.updater.measured_model, trainer.prepared, recipe, trainer.world)
     assert (before.perplexity, before.bleu) == (expected.perplexity, expected.bleu)
     assert expected.perplexity < 0.25 * trainer.prepared.target_vocabulary.size  # unlike random weights
-    trainer.run(resume=False)
-    (after,) = log(tmp_path / "run", "validation")
-    assert after["update"] == 1
+    trainer.run()
+    first, after = log(tmp_path / "run", "validation")
+    assert (first["update"], after["update"]) == (0, 1)
+    assert (first["perplexity"], first["bleu"], first["best"]) == (expected.perplexity, expected.bleu, True)
     assert after["perplexity"] == pytest.approx(expected.perplexity, rel=1e-6)
+
+
+def test_a_run_that_makes_it_worse_keeps_what_it_began_with(prepared: Path, initial: Path, tmp_path: Path) -> None:
+    recipe = smoke(
+        tmp_path / "run",
+        *(f"initial_model={initial}", "optimisation.learning_rate=3", "optimisation.schedule=constant"),
+        *("optimisation.epochs=1", "evaluation.every_epochs=0.25", "evaluation.patience=2"),
+    )
+    console = Console(file=io.StringIO(), width=200)
+    path = train(recipe, load_prepared(prepared), resume=False, world=World.alone(), console=console)
+    assert isinstance(console.file, io.StringIO)
+    assert "Training made smoke no better on dev: the model is that which it began with." in console.file.getvalue()
+    assert [entry["best"] for entry in log(tmp_path / "run", "validation")] == [True, False, False]  # patience
+    kept = load_model(path)
+    for name, weight in load_model(initial).model.state_dict().items():
+        assert torch.equal(kept.model.state_dict()[name], weight), name
+    assert kept.card.training is not None
+    assert kept.card.training.updates == 0
 
 
 def test_it_gets_better_from_there_and_the_card_says_where_it_began(prepared: Path, initial: Path, whole: Path) -> None:
     before = of_the_model(initial, prepared).perplexity
-    assert [entry["perplexity"] < before for entry in log(whole, "validation")] == [True] * 4
+    assert [entry["perplexity"] < before for entry in log(whole, "validation")] == [False, *[True] * 4]
     loaded, first = load_model(whole / "model"), load_model(initial)
     assert loaded.card.initial_model is not None
     weights = (initial / "model.safetensors").read_bytes()
@@ -154,19 +184,66 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(
     assert len(set(files)) == 1
 
 
-def test_a_run_does_not_go_on_from_another_beginning(
+def test_a_run_does_not_go_on_from_another_beginning(prepared: Path, whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"checkpoint\.pt: began with the weights of smoke, and the recipe names no"):
+        resumed(smoke(whole, *DEMANDING, "initial_model="), prepared)
+    drawn = smoke(tmp_path / "drawn", "optimisation.epochs=0.1")
+    train(drawn, load_prepared(prepared), resume=False, world=World.alone(), console=QUIET)
+    model = drawn.run_directory / "model"
+    with pytest.raises(InputError, match=r"checkpoint\.pt: began with random weights .*; leave initial_model out"):
+        resumed(smoke(tmp_path / "drawn", f"initial_model={shutil.copytree(model, tmp_path / 'copy')}"), prepared)
+
+
+def test_it_goes_on_when_its_initial_model_was_improved_or_is_gone(
     prepared: Path, initial: Path, whole: Path, tmp_path: Path
 ) -> None:
+    """Weights and their record are the checkpoint's; another model, or the run's own, gives the shape."""
+    directory = tmp_path / "run"
+    shutil.copytree(whole, directory)
+    checkpoint = directory / "state" / "checkpoint.pt"
     loaded = load_model(initial)
     with torch.no_grad():
         loaded.model.decoder.output.bias[5] += 1.0
-    other = tmp_path / "other"
-    vocabularies = {"source_vocabulary": loaded.source_vocabulary, "target_vocabulary": loaded.target_vocabulary}
-    save_model(other, model=loaded.model, card=loaded.card, **vocabularies)
-    for changed in ("initial_model=", f"initial_model={other}"):
-        recipe = smoke(whole, *DEMANDING, changed)
-        with pytest.raises(InputError, match=r"checkpoint\.pt: began with other weights; was initial_model"):
-            train(recipe, load_prepared(prepared), resume=True, world=World.alone(), console=QUIET)
+    improved = tmp_path / "improved"
+    save_model(
+        improved,
+        model=loaded.model,
+        source_vocabulary=loaded.source_vocabulary,
+        target_vocabulary=loaded.target_vocabulary,
+        card=loaded.card.model_copy(update={"name": "new"}),
+    )
+    moved = shutil.copytree(initial, tmp_path / "moved")
+    state = read_checkpoint(checkpoint)
+    for named, is_noted in ((moved, False), (improved, True), (directory / "model", True)):
+        recipe = smoke(directory, *DEMANDING, f"initial_model={named}", resume=True)
+        trainer, shown = resumed(recipe, prepared)
+        assert (f"Note: {named} has other weights than those that this run began with" in shown) == is_noted
+        assert trainer.initial_model == load_model(whole / "model").card.initial_model
+        for name, weight in state["model"].items():
+            assert torch.equal(trainer.model.state_dict()[name], weight), name
+
+
+def test_a_checkpoint_knows_its_vocabularies(prepared: Path, whole: Path, initial: Path, tmp_path: Path) -> None:
+    """Those of an equal size are others all the same. A checkpoint from before does not know its own."""
+    directory = tmp_path / "run"
+    shutil.copytree(whole, directory)
+    other = tmp_path / "prepared"
+    shutil.copytree(prepared, other)
+    (other / "source.model").write_bytes((prepared / "target.model").read_bytes())
+    # Without an initial model, whose vocabularies are compared with the folder's before.
+    checkpoint = directory / "state" / "checkpoint.pt"
+    state = read_checkpoint(checkpoint)
+    assert set(state["vocabularies"]) == {"source", "target"}
+    state |= {"initial_model": None}
+    write_checkpoint(checkpoint, state)
+    recipe = smoke(directory, *DEMANDING, "initial_model=")
+    with pytest.raises(InputError, match=r"trained with another source vocabulary than that of .*\(--prepared DIR\)"):
+        resumed(recipe, other)
+    resumed(recipe, prepared)
+    for key in ("vocabularies", "initial_model_name"):
+        del state[key]
+    write_checkpoint(checkpoint, state)
+    resumed(recipe, other)
 
 
 def test_two_processes_train_the_model_of_one(prepared: Path, initial: Path, tmp_path: Path) -> None:
@@ -179,7 +256,7 @@ def test_two_processes_train_the_model_of_one(prepared: Path, initial: Path, tmp
         states.append(read_checkpoint(tmp_path / name / "state" / "checkpoint.pt"))
     for name, tensor in states[0]["model"].items():
         torch.testing.assert_close(tensor, states[1]["model"][name], rtol=1e-3, atol=1e-4, msg=name)
-    perplexities = [log(tmp_path / name, "validation")[0]["perplexity"] for name in ("one", "two")]
+    perplexities = [log(tmp_path / name, "validation")[-1]["perplexity"] for name in ("one", "two")]
     assert perplexities[1] == pytest.approx(perplexities[0], rel=1e-5)
 
 

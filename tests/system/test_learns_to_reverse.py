@@ -85,7 +85,7 @@ def test_four_layers_reverse_held_out_digits(tmp_path: Path) -> None:
         target_vocabulary=vocabulary,
     )
     trainer = Trainer(recipe, prepared, world=World.alone(), console=Console(quiet=True))
-    trainer.run(resume=False)
+    trainer.run()
     sources = [prepared.dev.source(index).tolist() for index in range(HELD_OUT)]
     best = decode(trainer.model, sources, SearchOptions(), vocabulary, vocabulary, length_penalty=0.0)
     right = sum(

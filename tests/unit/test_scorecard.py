@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,13 @@ def test_a_members_network_is_the_papers_and_its_training_the_recipes(tmp_path: 
     assert found.run_directory == tmp_path
     assert found.corpus == recipe.corpus
     assert found.evaluation.length_penalties == (0.0,)
+
+
+def test_no_member_begins_with_a_model(tmp_path: Path) -> None:
+    """Which has another shape than the grid's; its vocabularies stay."""
+    recipe = load_recipe("tatoeba-en-fr", ["initial_model=en-fr"])
+    found = member_recipe(recipe, Member("lstm", True, 4, 1), BUDGET, tmp_path)
+    assert (found.initial_model, found.subwords) == (None, recipe.subwords)
 
 
 def test_depths_are_read_and_bad_ones_refused() -> None:

@@ -20,6 +20,7 @@ from training.recipe import Recipe, load_recipe
 from training.subwords import train_vocabulary
 from translator.card import Card
 from translator.config import ModelConfig
+from translator.description import Description, read_description
 from translator.directory import load_model, save_model
 from translator.model import Seq2Seq
 from translator.vocabulary import Vocabulary
@@ -33,13 +34,15 @@ SHAPE = {"embedding_size": 16, "hidden_size": 16, "num_layers": 2, "attention": 
 Load = Callable[..., Recipe]
 
 
-def write_model(path: Path, *, target: Vocabulary = TARGET, name: str = "the-first") -> Path:
+def write_model(
+    path: Path, *, source: Vocabulary = SOURCE, target: Vocabulary = TARGET, name: str = "the-first"
+) -> Path:
     """A model directory with weights in 8 bits."""
-    sizes = {"source_vocabulary_size": SOURCE.size, "target_vocabulary_size": target.size}
+    sizes = {"source_vocabulary_size": source.size, "target_vocabulary_size": target.size}
     model = Seq2Seq(ModelConfig.model_validate(SHAPE | sizes))
     model.initialise(seed=7, initial_range=0.5)
     card = Card(name=name, source_language="en", target_language="fr")
-    save_model(path, model=model, source_vocabulary=SOURCE, target_vocabulary=target, card=card, storage="int8")
+    save_model(path, model=model, source_vocabulary=source, target_vocabulary=target, card=card, storage="int8")
     return path
 
 
@@ -161,8 +164,31 @@ def test_a_prepared_folder_is_reused_with_the_same_vocabularies_alone(
     assert other.size == TARGET.size
     of_the_same_size = inode(write_model(tmp_path / "other", target=other))
     assert of_the_same_size != made
-    assert inode("") != of_the_same_size
-    assert "vocabularies_sha256" not in load_prepared(tmp_path / "prepared" / "mine").record.model_dump()
+    learnt = inode("")
+    assert learnt != of_the_same_size
+    folder = load_prepared(tmp_path / "prepared" / "mine")
+    assert "vocabularies_sha256" not in folder.record.model_dump()
+
+
+def test_vocabularies_that_were_learnt_are_those_of_the_model_that_was_trained_with_them(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a run's model may be gone on with from the folder that the run was trained on."""
+    monkeypatch.chdir(tmp_path)
+    sizes = (f"subwords.{side}_vocabulary_size={size}" for side, size in (("source", 330), ("target", 335)))
+    settings = (*sizes, "subwords.model_type=bpe")
+    learnt = prepare_or_reuse(load("", *settings), console=QUIET)
+    inode = (learnt.path / "prepared.json").stat().st_ino
+    model = write_model(tmp_path / "trained", source=learnt.source_vocabulary, target=learnt.target_vocabulary)
+    for initial_model in (model, ""):
+        assert (
+            prepare_or_reuse(load(initial_model, *settings), console=QUIET).path / "prepared.json"
+        ).stat().st_ino == inode
+    (learnt.path / "source.model").write_bytes(b"damage")
+    again = prepare_or_reuse(load(model, *settings), console=QUIET)
+    assert again.source_vocabulary.model_bytes == learnt.source_vocabulary.model_bytes
+    other_settings = prepare_or_reuse(load(model, *settings, "corpus.maximum_length=150"), console=QUIET)
+    assert other_settings.record.corpus.maximum_length == 150
 
 
 def test_the_first_network_computes_what_the_model_computes(load: Load, prepared: Prepared, initial: Path) -> None:
@@ -198,10 +224,80 @@ def test_a_folder_prepared_with_other_vocabularies_is_refused(load: Load, initia
         first_network(load(initial), of_its_own)
 
 
-def test_a_run_does_not_write_over_what_it_began_with(load: Load, prepared: Prepared, initial: Path) -> None:
+def test_a_run_does_not_write_over_what_it_began_with(load: Load, initial: Path, tmp_path: Path) -> None:
+    """It is refused as the recipe is loaded, before a corpus is prepared. The name is no way out: see `load`."""
+    recipe = load(initial)
+    own = Path(shutil.copytree(initial, recipe.run_directory / "model"))
+    with pytest.raises(InputError, match=r"is where this run writes its own model; choose .* with --set output\.dir"):
+        load(own)
+    assert load(own, f"output.directory={tmp_path / 'elsewhere'}").initial_model == str(own)
+    assert load_recipe(tmp_path / "mine.toml", [f"initial_model={own}"]).run_directory == Path("runs/mine")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "advice"),
+    [
+        ((), "--set name=NAME or --set output.directory=DIR"),
+        (("corpus.path=",), "--set name=NAME --set corpus.path=corpora/mine or --set output.directory=DIR"),
+        (("corpus.path=", "corpus.kind=hub", "corpus.name=some/pairs"), "--set name=NAME or --set output"),
+    ],
+)
+def test_another_name_keeps_the_corpus(
+    load: Load, initial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus: tuple[str, ...], advice: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = Path(shutil.copytree(initial, Path("runs") / "mine" / "model"))
+    with pytest.raises(InputError) as caught:
+        load(own, "output.directory=", *corpus)
+    assert f"choose another place with {advice}" in str(caught.value)
+    kept = [setting for setting in advice.replace("NAME", "other").split(" or ")[0].split() if setting != "--set"]
+    before, after = load(initial, *corpus), load(own, "output.directory=", *corpus, *kept)
+    assert after.prepared_directory != before.prepared_directory
+    if before.corpus.kind != "hub":
+        assert after.corpus_path == before.corpus_path
+
+
+def test_a_run_that_goes_on_needs_the_shape_and_the_vocabularies_alone(
+    load: Load, prepared: Prepared, initial: Path, tmp_path: Path
+) -> None:
+    """Those of the run's own model will do, which is what is advised where the initial model is gone."""
+    with pytest.raises(InputError, match=r"gone: there is no such .* such as its own: --set initial_model=RUN/model$"):
+        load_recipe(tmp_path / "mine.toml", [f"initial_model={tmp_path / 'gone'}"], resume=True)
     own = Path(shutil.copytree(initial, load(initial).run_directory / "model"))
-    with pytest.raises(InputError, match=r"is where this run writes its own model; .*output\.directory"):
-        first_network(load(own), prepared)
+    overrides = [f"initial_model={own}", f"output.directory={tmp_path / 'run'}"]
+    recipe = load_recipe(tmp_path / "mine.toml", overrides, resume=True)
+    model, record = first_network(recipe, prepared, resume=True)
+    assert model.config == load_model(initial).config
+    assert record is not None
+    assert record.name == "the-first"
+    with pytest.raises(InputError, match="is where this run writes its own model"):
+        first_network(recipe, prepared)
+
+
+def test_a_file_that_cannot_be_read_is_named(load: Load, initial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path / "model.safetensors"))
+
+    monkeypatch.setattr("training.initial_model.read_description", refuse)
+    with pytest.raises(InputError, match=r"^initial_model: .*model\.safetensors: cannot be read: Permission denied$"):
+        load(initial)
+
+
+def test_the_directory_is_read_once_and_again_where_it_was_changed(
+    load: Load, initial: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def counted(path: Path) -> Description:
+        read.append(path)
+        return read_description(path)
+
+    monkeypatch.setattr("training.initial_model.read_description", counted)
+    assert load(initial) == load(initial)
+    assert read == [initial]
+    (initial / "target.model").write_bytes((initial / "target.model").read_bytes()[::-1])
+    with pytest.raises(InputError, match="was altered"):
+        load(initial)
 
 
 def test_a_card_without_an_initial_model_is_as_before(initial: Path) -> None:

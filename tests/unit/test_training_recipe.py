@@ -28,7 +28,9 @@ def recipe_file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_loads_under_its_name(name: str) -> None:
-    assert load_recipe(name).name == name
+    """One begins with a model that is still to be trained: the included one has its shape."""
+    overrides = ["initial_model=en-fr"] if name == "tatoeba-en-fr-from-ensemble" else []
+    assert load_recipe(name, overrides).name == name
 
 
 def test_the_recipes_that_the_documentation_names_are_shipped() -> None:

@@ -1,7 +1,8 @@
 """Which models the scorecard trains, and the recipe of each.
 
 The corpus, the subwords and the optimisation are those of the recipe that the scorecard is asked for. The network is
-the paper's at every depth: no residual connections, no attention, h(x) for the decoder's first state alone.
+the paper's at every depth: no residual connections, no attention, h(x) for the decoder's first state alone. Its weights
+are drawn, also where the recipe begins with those of a model, of which the grid has nothing but the vocabularies.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def member_recipe(recipe: Recipe, member: Member, budget: Budget, folder: Path) 
     """The recipe of one model of the grid, which is trained in `folder`."""
     optimisation = recipe.optimisation
     stretch = budget.epochs / optimisation.epochs
-    document = recipe.model_dump() | {"name": member.configuration}
+    document = recipe.model_dump() | {"name": member.configuration, "initial_model": None}
     document["model"] |= _PLAIN | {
         "cell": member.cell,
         "num_layers": member.depth,
