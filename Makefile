@@ -38,7 +38,7 @@ run: $(VENV)/.serve ## Serve the shipped model on http://127.0.0.1:8000
 	@$(call foreground,$(BIN)/python -m service --port $(PORT) --model $(MODEL))
 
 .PHONY: test
-test: $(VENV)/.dev ## Run the tests, less than 20 minutes on two cores
+test: $(VENV)/.dev ## Run the tests, 15 to 30 minutes on two cores
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 .PHONY: test-all

@@ -118,6 +118,7 @@ def test_a_prefix_is_gone_on_from(trained: Path) -> None:
     assert all(text["text"].startswith("The old ") and len(text["text"]) > 8 for text in texts)
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_it_ends_with_the_same_bits(labelled: Path, trained: Path, tmp_path: Path) -> None:
     directory = tmp_path / "stopped"
     given = options(directory, labelled, text__labelled="true")

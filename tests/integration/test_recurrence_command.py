@@ -19,6 +19,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_writes_figures_and_numbers(tmp_path: Path) -> None:
     sentence = "The little cat sees a house."
     options = ("--share", "0.01", "--text", SMOKE / "train.en", "--sentence", sentence, "--output", tmp_path / "out")

@@ -150,6 +150,7 @@ def test_it_gets_better_from_there_and_the_card_says_where_it_began(prepared: Pa
         assert (whole / "model" / name).read_bytes() == (initial / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_same_bits(
     prepared: Path, initial: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -246,6 +247,7 @@ def test_a_checkpoint_knows_its_vocabularies(prepared: Path, whole: Path, initia
     resumed(recipe, other)
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_model_of_one(prepared: Path, initial: Path, tmp_path: Path) -> None:
     """The same losses, and the same weights but for the order of sums."""
     options = (f"initial_model={initial}", "optimisation.epochs=1", "optimisation.learning_rate=0.001")

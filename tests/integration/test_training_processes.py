@@ -99,6 +99,7 @@ def test_two_processes_train_the_model_of_one(prepared: Path, alone: Path, tmp_p
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [(2, 1), (1, 3)])
 def test_another_number_of_processes_goes_on(
     prepared: Path, alone: Path, tmp_path: Path, first: int, second: int

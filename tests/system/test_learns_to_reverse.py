@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from rich.console import Console
 
 from training.distributed import World
@@ -32,6 +33,7 @@ def _encode(texts: list[str], vocabulary: Vocabulary) -> tuple[np.ndarray, np.nd
     return np.concatenate(ids).astype(np.int32), np.cumsum([0, *map(len, ids)]).astype(np.int64)
 
 
+@pytest.mark.slow
 def test_four_layers_reverse_held_out_digits(tmp_path: Path) -> None:
     recipe = Recipe.model_validate(
         {

@@ -16,6 +16,7 @@ from translator.directory import load_model
 SMOKE = Path(__file__).parent.parent / "fixtures" / "smoke"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # seconds on a machine with nothing else to do
 def test_the_paper_s_recipe_runs_on_a_tiny_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Source sentences of one length make one batch, so that 7.5 epochs of this network take seconds.
