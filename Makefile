@@ -5,7 +5,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 PORT ?= 8000
-MODEL ?= translator/pretrained/en-fr
+MODEL ?=
 RECIPE ?= libreoffice-help-en-fr
 TRAIN_FLAGS ?=
 PYTEST_FLAGS ?=
@@ -28,7 +28,7 @@ help: ## List the commands and the variables
 	@printf '\nVariables, as in "make run PORT=9000":\n'
 	@printf '  %-13s %s\n' \
 	  PORT 'where the service listens on 127.0.0.1 ($(PORT))' \
-	  MODEL 'the model directory it serves ($(MODEL))' \
+	  MODEL 'the model directory that is served or measured (all shipped models; measured: en-fr)' \
 	  RECIPE 'what make train trains: a shipped recipe or a TOML file ($(RECIPE))' \
 	  TRAIN_FLAGS 'further options for training, such as "--set optimisation.epochs=1"' \
 	  PYTEST_FLAGS 'further options for pytest, such as "-k search"' \
@@ -37,8 +37,8 @@ help: ## List the commands and the variables
 	  PYTHON 'the Python to make $(VENV) with, 3.11 or newer (found by itself)'
 
 .PHONY: run
-run: $(VENV)/.serve ## Serve the shipped model on http://127.0.0.1:8000
-	@$(call foreground,$(BIN)/python -m service --port $(PORT) --model $(MODEL))
+run: $(VENV)/.serve ## Serve the shipped models, or MODEL, on http://127.0.0.1:8000
+	@$(call foreground,$(BIN)/python -m service --port $(PORT) $(if $(MODEL),--model $(MODEL)))
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests, some 15 minutes on two cores
@@ -86,15 +86,15 @@ bench-throughput: $(VENV)/.train ## Measure how long the paper's training would 
 
 .PHONY: bench-long
 bench-long: $(VENV)/.dev ## Send 50,000 sentences through the service and see whether its memory stays flat
-	$(BIN)/python -m tests.benchmarks.soak --model $(MODEL)
+	$(BIN)/python -m tests.benchmarks.soak $(if $(MODEL),--model $(MODEL))
 
 .PHONY: bench-soak
 bench-soak: $(VENV)/.dev ## Load the service for half an hour with 80 % of what it can do: errors, memory, waits by the minute
-	$(BIN)/python -m tests.benchmarks.steady_load --model $(MODEL) $(BENCH_FLAGS)
+	$(BIN)/python -m tests.benchmarks.steady_load $(if $(MODEL),--model $(MODEL)) $(BENCH_FLAGS)
 
 .PHONY: bench-overload
 bench-overload: $(VENV)/.dev ## Offer the service ten times what it can do: throughput, refusals, recovery
-	$(BIN)/python -m tests.benchmarks.overload --model $(MODEL) $(BENCH_FLAGS)
+	$(BIN)/python -m tests.benchmarks.overload $(if $(MODEL),--model $(MODEL)) $(BENCH_FLAGS)
 
 .PHONY: constraints
 constraints: $(VENV)/.dev ## Write constraints.txt anew from what is installed in .venv

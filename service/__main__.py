@@ -27,12 +27,15 @@ from service.settings import Settings, SettingsError, load_settings
 )
 @click.option(
     "--model",
-    help="Model directory or shipped model; several with commas are an ensemble [TRANSLATE_MODEL; default en-fr].",
+    help=(
+        "Model directory or shipped model; several with commas are an ensemble [TRANSLATE_MODEL; default all shipped "
+        "models]."
+    ),
 )
 @click.option("--print-settings", is_flag=True, help="Print every setting with its value and end.")
 @click.pass_context
 def main(context: click.Context, /, print_settings: bool, **options: Any) -> None:
-    """Serve a translation model over HTTP, in the foreground, until Ctrl-C.
+    """Serve translation models over HTTP, in the foreground, until Ctrl-C.
 
     All other settings are environment variables; --print-settings lists them.
     """

@@ -10,6 +10,7 @@ from service.decoder import card_identity
 from service.models import Offer
 from service.remote_decoder import DecoderDiedError, RemoteDecoder
 from service.settings import Settings
+from translator.description import SHIPPED_MODELS
 from translator.ensemble import SEPARATOR, model_paths
 from translator.pair_index import PairIndex
 from translator.texts import Texts
@@ -17,9 +18,9 @@ from translator.texts import Texts
 
 def model_names(settings: Settings) -> list[str]:
     """What is to be served, each as `Translator.load` takes it. Raises `ValueError` where there is nothing."""
-    if not settings.models:
+    if settings.model and not settings.models:
         return [SEPARATOR.join(map(str, model_paths(settings.model)))]
-    directory = Path(settings.models)
+    directory = Path(settings.models or SHIPPED_MODELS)
     if not directory.is_dir():
         raise ValueError(f"{directory}: there is no such directory; TRANSLATE_MODELS names one of model directories")
     found = [path for path in sorted(directory.iterdir()) if path.name[0] != "." and (path / "config.json").is_file()]

@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -128,28 +129,32 @@ def _count_out(_: Arbiter, worker: Worker) -> None:
 def _announce(worker: Worker) -> None:
     if worker.age == 1:
         host, port = worker.sockets[0].getsockname()[:2]
-        shared = service_of(worker.wsgi)
-        click.echo(announcement(shared.card, host, port, pairs=len(shared.models.current.models)))
+        models = service_of(worker.wsgi).models.current.models.values()
+        click.echo(announcement([model.offer.translator.card for model in models], host, port))
 
 
-def announcement(card: Card, host: str, port: int, *, pairs: int = 1) -> str:
-    """What a person wants to know when the service has started: the model, the address and a command to try."""
-    bleu = card.score("BLEU")
-    quality = f"BLEU {bleu.value:.1f} on {bleu.test_set}" if bleu else "BLEU not measured"
-    pair = f"{language_name(card.source_language)} → {language_name(card.target_language)}"
+def announcement(cards: Sequence[Card], host: str, port: int) -> str:
+    """What a person wants to know when the service has started: the models, the address and a command to try."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     address = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+    card = cards[0]
     body = {
         "q": card.examples[0] if card.examples else "Hello.",
         "source": card.source_language,
         "target": card.target_language,
     }
     data = shlex.quote(json.dumps(body, ensure_ascii=False))
-    others = f"; and {pairs - 1} more" if pairs > 1 else ""
+    models = "".join(f"  {_described(card)}\n" for card in cards)
     return (
-        f"\n  {card.name}: {pair}, {quality}{others}\n  {address}  (Ctrl-C stops)\n\n"
+        f"\n{models}  {address}  (Ctrl-C stops)\n\n"
         f"  curl -X POST {address}/translate -H 'Content-Type: application/json' -d {data}\n"
     )
+
+
+def _described(card: Card) -> str:
+    bleu = card.score("BLEU")
+    quality = f"BLEU {bleu.value:.1f} on {bleu.test_set}" if bleu else "BLEU not measured"
+    return f"{card.name}: {language_name(card.source_language)} → {language_name(card.target_language)}, {quality}"
 
 
 class DrainingArbiter(Arbiter):  # type: ignore[misc]

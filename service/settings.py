@@ -7,7 +7,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,10 +34,12 @@ class Settings(BaseSettings):
         default="127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for every network interface."
     )
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port; 0 takes a free one.")
-    model: str = Field(
-        default="en-fr",
-        min_length=1,
-        description="Model directory, or the name of a shipped model; several with commas are an ensemble.",
+    model: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description=(
+            "Model directory, or the name of a shipped model; several with commas are an ensemble. Without it, and "
+            "without `TRANSLATE_MODELS`, all shipped models are served."
+        ),
     )
     models: str = Field(
         default="",
@@ -202,8 +204,8 @@ class Settings(BaseSettings):
         lines = []
         for name, field in type(self).model_fields.items():
             lines += [
-                f"# {field.description} (default: {field.default})",
-                f"{PREFIX}{name.upper()}={getattr(self, name)}",
+                f"# {field.description} (default: {_stated(field.default)})",
+                f"{PREFIX}{name.upper()}={'' if (value := getattr(self, name)) is None else value}",
             ]
         return "\n".join(lines)
 
@@ -212,9 +214,12 @@ def settings_table() -> str:
     """Every setting as a row of a Markdown table, for the README."""
     rows = ["| Variable | Default | Meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "none" if field.default == "" else field.default
-        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+        rows.append(f"| `{PREFIX}{name.upper()}` | {_stated(field.default)} | {field.description} |")
     return "\n".join(rows)
+
+
+def _stated(default: object) -> object:
+    return "none" if default in ("", None) else default
 
 
 def _items(value: str) -> list[str]:

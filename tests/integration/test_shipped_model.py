@@ -1,4 +1,4 @@
-"""The model that comes with the package: complete, honest about itself, and independent of a sentence's neighbours."""
+"""The models that come with the package: complete, honest about themselves, independent of a sentence's neighbours."""
 
 from __future__ import annotations
 
@@ -17,19 +17,28 @@ needs_test_set = pytest.mark.skipif(not (TEST_SET / "test.en").is_file(), reason
 needs_library = pytest.mark.skipif(not instruction_sets(), reason="the cpu engine's library is not built")
 
 
+@pytest.fixture(scope="module", params=["en-fr", "fr-en"])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def translator() -> Translator:
-    return Translator.load("en-fr")
+def translator(name: str) -> Translator:
+    return Translator.load(name)
 
 
-def _lines(name: str) -> list[str]:
-    return (TEST_SET / name).read_text(encoding="utf-8").split("\n")[:-1]
+def _lines(language: str) -> list[str]:
+    return (TEST_SET / f"test.{language}").read_text(encoding="utf-8").split("\n")[:-1]
 
 
-def test_it_is_small_and_its_card_is_complete(translator: Translator) -> None:
-    assert sum(file.stat().st_size for file in (SHIPPED_MODELS / "en-fr").iterdir()) <= 32 * 2**20
+def test_all_are_tested_here() -> None:
+    assert sorted(path.name for path in SHIPPED_MODELS.iterdir()) == ["en-fr", "fr-en"]
+
+
+def test_it_is_small_and_its_card_is_complete(translator: Translator, name: str) -> None:
+    assert sum(file.stat().st_size for file in (SHIPPED_MODELS / name).iterdir()) <= 32 * 2**20
     card = translator.card
-    assert (card.source_language, card.target_language) == ("en", "fr")
+    assert [card.source_language, card.target_language] == name.split("-")
     for metric in ("BLEU", "chrF"):
         score = card.score(metric)
         assert score is not None
@@ -42,11 +51,21 @@ def test_it_is_small_and_its_card_is_complete(translator: Translator) -> None:
     assert (translator.model_config.num_layers, translator.model_config.attention) == (4, "none")
 
 
-def test_it_translates(translator: Translator) -> None:
+def test_it_translates_into_french() -> None:
+    translator = Translator.load("en-fr")
     assert translator.translate("Where is the station?").text.replace("\u202f", " ") == "Où est la gare ?"
     translation = translator.translate("I am hungry.\n\n  He is my brother. ")
     assert translation.text.startswith("J'ai faim.\n\n  ")
     assert "frère" in translation.text
+    assert translation.text.endswith(" ")
+
+
+def test_it_translates_into_english() -> None:
+    translator = Translator.load("fr-en")
+    assert translator.translate("Où est la gare ?").text in ("Where is the station?", "Where's the station?")
+    translation = translator.translate("J'ai faim.\n\n  C'est mon frère. ")
+    assert translation.text.startswith("I'm hungry.\n\n  ")
+    assert "brother" in translation.text
     assert translation.text.endswith(" ")
 
 
@@ -59,9 +78,9 @@ def _same_alone_and_together(translator: Translator, sentences: list[str]) -> No
     assert [translator.translate(sentence, options).text for sentence in sentences] == together
 
 
-def _assert_engines_agree(sentences: list[str]) -> None:
+def _assert_engines_agree(name: str, sentences: list[str]) -> None:
     """Rounding to 8 bits may turn a near decision: at most one sentence in 20, and for the better as often as not."""
-    quick, exact = (Translator.load("en-fr", engine=name).translate(sentences) for name in ("cpu", "cpu-float32"))
+    quick, exact = (Translator.load(name, engine=engine).translate(sentences) for engine in ("cpu", "cpu-float32"))
     pairs = list(zip(quick, exact, strict=True))
     assert sum(one.text == other.text for one, other in pairs) >= 0.95 * len(pairs)
     assert sum(one.score - other.score for one, other in pairs) / len(pairs) == pytest.approx(0, abs=0.01)
@@ -69,35 +88,36 @@ def _assert_engines_agree(sentences: list[str]) -> None:
 
 @needs_test_set
 def test_real_sentences_translate_the_same_alone_and_in_any_batch(translator: Translator) -> None:
-    _same_alone_and_together(translator, _lines("test.en")[:150])
+    _same_alone_and_together(translator, _lines(translator.card.source_language)[:150])
 
 
 @needs_test_set
 @needs_library
-def test_int8_says_nearly_what_float32_says() -> None:
-    _assert_engines_agree(_lines("test.en")[:150])
+def test_int8_says_nearly_what_float32_says(name: str) -> None:
+    _assert_engines_agree(name, _lines(name[:2])[:150])
 
 
 @needs_test_set
 @needs_library
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_int8_says_nearly_what_float32_says_in_2000_sentences() -> None:
-    _assert_engines_agree(_lines("test.en"))
+def test_int8_says_nearly_what_float32_says_in_2000_sentences(name: str) -> None:
+    _assert_engines_agree(name, _lines(name[:2]))
 
 
 @needs_test_set
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_2000_real_sentences_translate_the_same_alone_and_in_any_batch(translator: Translator) -> None:
-    _same_alone_and_together(translator, _lines("test.en"))
+    _same_alone_and_together(translator, _lines(translator.card.source_language))
 
 
 @needs_test_set
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_card_says_what_is_measured(translator: Translator) -> None:
-    report = evaluate_translator(translator, _lines("test.en"), _lines("test.fr"), test_set="tatoeba-en-fr test")
+    texts = [_lines(language) for language in (translator.card.source_language, translator.card.target_language)]
+    report = evaluate_translator(translator, *texts, test_set="tatoeba-en-fr test")
     for measured in (report.bleu, report.chrf):
         stated = translator.card.score(measured.metric)
         assert stated is not None

@@ -176,7 +176,7 @@ def start_server(tiny_model_directory: Path) -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
     def start(*, arguments: list[str] | None = None, **environment: Any) -> Server:
-        servers.append(Server(arguments or ["--model", str(tiny_model_directory)], environment))
+        servers.append(Server(["--model", str(tiny_model_directory)] if arguments is None else arguments, environment))
         return servers[-1]
 
     yield start

@@ -61,10 +61,25 @@ def ask(server: Server, **fields: object) -> requests.Response:
     return requests.post(server.url + "/translate", json=GOOD | fields)
 
 
+def test_without_a_model_all_shipped_ones_are_served(start_server: Callable[..., Server]) -> None:
+    server = start_server(arguments=[])
+    assert "English → French, BLEU 4" in server.output
+    assert "French → English, BLEU 4" in server.output
+    assert requests.get(server.url + "/languages").json() == [
+        {"code": "en", "name": "English", "targets": ["fr"]},
+        {"code": "fr", "name": "French", "targets": ["en"]},
+    ]
+    there = ask(server, q="I am hungry.").json()["translatedText"]
+    assert there == "J'ai faim."
+    back = ask(server, q=there, source="auto", target="en").json()
+    assert back["translatedText"] == "I'm hungry."
+    assert back["detectedLanguage"]["language"] == "fr"
+
+
 def test_a_directory_of_models(start_server: Callable[..., Server], models: Path) -> None:
     server = start_server(TRANSLATE_MODELS=str(models))
     assert "seed-2: English → French" in server.output
-    assert "and 1 more" in server.output
+    assert "seed-3: French → German" in server.output
     first, second = (Translator.load(models / name) for name in ("one", "two"))
     between = first.translate(GOOD["q"])
     assert ask(server).json() == {"translatedText": between.text} | _warnings(between.warnings)
