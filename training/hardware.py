@@ -39,8 +39,14 @@ def has_fast_bfloat16(device: torch.device) -> bool:
         return False
 
 
-def keep_freed_memory() -> None:
-    """Have glibc reuse large freed blocks, where it would return them to the kernel and fault each page in again."""
+def keep_memory_steady() -> None:
+    """Have training on the CPU hold on to the memory that it needs again, and to no other.
+
+    oneDNN keeps the kernels of the last 64 shapes instead of 1,024: every combination of lengths has its own, and
+    those for matrix registers came to 3 GiB. glibc reuses large freed blocks, where it would return them to the kernel
+    and fault each page in again. To be called before the first matrix product, at which oneDNN looks.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

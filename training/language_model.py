@@ -18,7 +18,7 @@ from rich.console import Console
 
 from training.checkpoint import random_state, read_checkpoint, restore_random_state, write_checkpoint
 from training.errors import InputError
-from training.hardware import choose_device, has_fast_bfloat16, keep_freed_memory
+from training.hardware import choose_device, has_fast_bfloat16, keep_memory_steady
 from training.language_model_batches import TextBatches, Window
 from training.language_model_recipe import LanguageModelRecipe
 from training.language_text import LanguageData, load_language_data, plain_or_gzipped
@@ -94,7 +94,7 @@ class LanguageModelTrainer:
                 f"{self.folder.path}: holds a run already; go on with --resume, or choose another place with "
                 "--set output.directory=DIR"
             )
-        keep_freed_memory()
+        keep_memory_steady()
         self.console.print(
             f"{self.recipe.name}: {len(self.data.train):,} texts, {self.data.vocabulary.size:,} units, "
             f"{self.model.parameter_count():,} parameters, {self.updates:,} updates; on {self.device.type}",

@@ -22,7 +22,7 @@ from training.diagnosis import Evidence, diagnose, has_diverged
 from training.distributed import World
 from training.errors import InputError
 from training.first_network import first_network
-from training.hardware import keep_freed_memory, make_deterministic
+from training.hardware import keep_memory_steady, make_deterministic
 from training.kept_models import kept_model, remove_older_models
 from training.loader import Loaded, Loader, Place
 from training.meter import Meter
@@ -113,7 +113,7 @@ class Trainer:
                 "--set output.directory=DIR"
             )
         with self.folder.held() if self.world.is_first else nullcontext():
-            keep_freed_memory()
+            keep_memory_steady()
             describe_run(
                 self.console,
                 self.recipe,

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from training.cost import Work
 from training.distributed import World
-from training.hardware import keep_freed_memory
+from training.hardware import keep_memory_steady
 from training.prepared import Prepared
 from training.recipe import Recipe
 from training.trainer import Trainer
@@ -35,7 +35,7 @@ class Trial:
     """A trainer of the recipe, from which nobody will have a model."""
 
     def __init__(self, recipe: Recipe, prepared: Prepared) -> None:
-        keep_freed_memory()
+        keep_memory_steady()
         self._trainer = Trainer(recipe, prepared, world=World.alone(), console=Console(quiet=True))
         self._learning_rate: float | None = None
         # The rate is set after the trainer's own schedule has set it, and before it is used.

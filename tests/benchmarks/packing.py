@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from training.batches import BatchSampler
-from training.hardware import keep_freed_memory
+from training.hardware import keep_memory_steady
 from training.prepared import load_prepared
 
 _BATCH = 128
@@ -79,7 +79,7 @@ def tokens_per_second(
 @click.option("--rounds", default=3)
 def main(prepared: Path, hidden_size: int, batches: int, rounds: int) -> None:
     """Measure with the source lengths of a PREPARED folder, on the GPU where there is one; bfloat16."""
-    keep_freed_memory()
+    keep_memory_steady()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     layers = [nn.LSTM(hidden_size, hidden_size, batch_first=True).to(device) for _ in range(_LAYERS)]
 

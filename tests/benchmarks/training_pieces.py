@@ -15,7 +15,7 @@ from tests.benchmarks.peers.training_task import CLIP_NORM, DROPOUT, LABEL_SMOOT
 from training.batches import Batch, BatchSampler
 from training.cost import Work
 from training.distributed import World
-from training.hardware import keep_freed_memory
+from training.hardware import keep_memory_steady
 from training.loader import Loader, Place
 from training.prepared import EncodedPairs, Prepared, PreparedRecord
 from training.recipe import Recipe
@@ -149,7 +149,7 @@ class Update:
 
     def __init__(self, recipe: Recipe, shape: ModelConfig, device: torch.device) -> None:
         options = recipe.optimisation
-        keep_freed_memory()
+        keep_memory_steady()
         self.device = device
         self.model = Seq2Seq(shape)
         self.model.initialise(seed=options.seed, initial_range=recipe.model.initial_range)

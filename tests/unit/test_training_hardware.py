@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,28 @@ from training.trainer import train
 from translator.directory import load_model
 
 SMOKE_CORPUS = Path(__file__).parents[1] / "fixtures" / "smoke"
+
+SHAPES = """
+import sys, torch
+from training.hardware import keep_memory_steady
+if sys.argv[1:]:
+    keep_memory_steady()
+weight = torch.ones(256, 256, dtype=torch.bfloat16)
+for rows in [*range(33, 113), 33]:
+    print("rows", rows, flush=True)
+    torch.nn.functional.linear(torch.ones(rows, 256, dtype=torch.bfloat16), weight)
+"""
+
+
+@pytest.mark.parametrize("steady", [True, False])
+def test_kernels_of_shapes_that_have_not_come_for_long_are_let_go(steady: bool) -> None:
+    if not has_fast_bfloat16(torch.device("cpu")):
+        pytest.skip("this machine has no fast bfloat16")
+    arguments = [sys.executable, "-c", SHAPES, *(["steady"] if steady else [])]
+    environment = os.environ | {"ONEDNN_VERBOSE": "profile_create"}
+    said = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True).stdout
+    again = said[said.rindex("rows 33\n") :]
+    assert ("create:cache_miss" in again) == steady, again
 
 
 @pytest.mark.parametrize("fast", [True, False])
