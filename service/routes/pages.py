@@ -44,8 +44,11 @@ POLICY = "; ".join(
 
 @blueprint.get("/")
 def get_page() -> Response:
+    """For the pair that the query string names, where a model is served for it, else for the first one."""
     shared = service()
-    card = shared.card
+    models = shared.models.current.models
+    chosen = models.get((request.args.get("source", ""), request.args.get("target", "")))
+    card = chosen.offer.translator.card if chosen else shared.card
     return page(
         "index.html",
         card=card,

@@ -11,15 +11,20 @@ function name(part) {
 
 export class Meter {
   #page;
-  #lengths;
+  #lengths = [];
+  #sentences = [];
 
-  /** `page` has the elements; `lengths` are the card's parts: minimum, maximum, sentences, bleu. */
-  constructor(page, lengths) {
+  /** `page` has the elements. */
+  constructor(page) {
     this.#page = page;
+  }
+
+  /** `lengths` are the card's parts: minimum, maximum, sentences, bleu. */
+  setLengths(lengths) {
     this.#lengths = lengths;
     const most = Math.max(...lengths.map((part) => part.bleu), 1);
     const step = WIDTH / lengths.length;
-    page.bars.replaceChildren(
+    this.#page.bars.replaceChildren(
       ...lengths.map((part, index) => {
         const bar = document.createElementNS(SVG, "rect");
         const height = Math.max(2, (HEIGHT * part.bleu) / most);
@@ -28,10 +33,12 @@ export class Meter {
         return bar;
       }),
     );
+    this.show(this.#sentences);
   }
 
   /** `sentences` are those of the text, as the server has divided it. */
   show(sentences) {
+    this.#sentences = sentences;
     const words = Math.max(0, ...sentences.map((sentence) => sentence.split(/\s+/).filter(Boolean).length));
     this.#page.meter.hidden = this.#lengths.length === 0 || words === 0;
     if (this.#page.meter.hidden) {

@@ -2,6 +2,7 @@
 import { translateFiles } from "./files.js";
 import { History } from "./history.js";
 import { Meter } from "./meter.js";
+import { ModelParts } from "./model.js";
 import { ServerError, inWords, post, translation } from "./stream.js";
 import { marked } from "./words.js";
 
@@ -15,7 +16,7 @@ const source = element("source");
 const target = element("target");
 const from = element("source-language");
 const into = element("target-language");
-const { endpoint, fileEndpoint, similarEndpoint, cardSource, cardTarget } = form.dataset;
+const { endpoint, fileEndpoint, similarEndpoint } = form.dataset;
 const languages = JSON.parse(form.dataset.languages);
 const limit = Number(form.dataset.limit);
 const alternativesWanted = Number(form.dataset.alternatives);
@@ -25,7 +26,8 @@ let settling = 0;
 let underWay = null; // AbortController of the request whose answer is awaited
 let shownFor = null; // the request whose translation stands on the right, as JSON
 
-const meter = new Meter({ meter: element("meter"), bars: element("bars"), text: element("meter-text") }, JSON.parse(form.dataset.lengths));
+const meter = new Meter({ meter: element("meter"), bars: element("bars"), text: element("meter-text") });
+const parts = new ModelParts(form.dataset, modelShown);
 const history = new History(
   { box: element("history-box"), list: element("history"), clear: element("clear-history"), count: element("history-count") },
   ({ from: source_, into: target_, text }) => {
@@ -68,7 +70,7 @@ function offerTargets() {
   const targets = from.value === "auto"
     ? [...new Map(languages.flatMap((one) => one.targets).map((one) => [one.code, one])).values()]
     : languages.find((one) => one.code === from.value).targets;
-  const before = into.value || cardTarget;
+  const before = into.value || form.dataset.cardTarget;
   into.replaceChildren(...targets.map((one) => new Option(one.name, one.code)));
   into.value = targets.some((one) => one.code === before) ? before : targets[0].code;
   languageChosen();
@@ -84,6 +86,16 @@ function languageChosen() {
   target.lang = into.value;
   element("alternatives").lang = into.value;
   element("detected").textContent = "";
+  const possible = languages.filter((one) => one.targets.some((each) => each.code === into.value));
+  if (from.value !== "auto" || possible.length === 1) {
+    parts.show(from.value === "auto" ? possible[0].code : from.value, into.value);
+  }
+}
+
+function modelShown() {
+  meter.setLengths(JSON.parse(form.dataset.lengths));
+  element("curl").dataset.text = document.querySelector(".example")?.textContent || "Hello.";
+  refresh();
 }
 
 function choose(sourceLanguage, targetLanguage) {
@@ -152,6 +164,9 @@ function showAnswer(text, answer) {
   show("notes", notes.length > 0);
   const guess = answer.detectedLanguage;
   element("detected").textContent = guess ? `${nameOf(guess.language)}, ${Math.round(guess.confidence)} % sure` : "";
+  if (guess && guess.language !== into.value) {
+    parts.show(guess.language, into.value);
+  }
   announce(`Translation: ${answer.translatedText}`);
   clearTimeout(settling);
   const entry = { from: from.value, into: into.value, text, translation: answer.translatedText };
@@ -369,18 +384,14 @@ element("clear").addEventListener("click", () => {
   source.focus();
 });
 
-for (const button of document.querySelectorAll(".example")) {
-  button.addEventListener("click", () => {
-    choose(cardSource, cardTarget);
-    type(button.textContent);
-  });
-}
-
-for (const link of document.querySelectorAll('a[href="#card"]')) {
-  link.addEventListener("click", () => {
+document.addEventListener("click", ({ target: clicked }) => {
+  if (clicked.matches(".example")) {
+    choose(form.dataset.cardSource, form.dataset.cardTarget);
+    type(clicked.textContent);
+  } else if (clicked.matches('a[href="#card"]')) {
     element("card").open = true;
-  });
-}
+  }
+});
 
 translateFiles(
   {
@@ -398,7 +409,6 @@ translateFiles(
 element("shade").addEventListener("change", (event) => target.classList.toggle("unmarked", !event.currentTarget.checked));
 element("copy").addEventListener("click", (event) => copy(target.textContent, event.currentTarget));
 element("copy-curl").addEventListener("click", (event) => copy(element("curl").textContent, event.currentTarget));
-element("curl").dataset.text = document.querySelector(".example")?.textContent || "Hello.";
 target.dataset.empty = "The translation appears here";
 offerTargets();
-refresh();
+modelShown();

@@ -33,6 +33,32 @@ def test_languages_are_chosen_and_swapped(open_page: Callable[..., Any], two_way
     playwright.expect(page.locator("#detected")).to_have_text(re.compile("French, [0-9]+ % sure"))
 
 
+def test_what_is_said_of_the_model_is_of_the_one_that_translates(
+    open_page: Callable[..., Any], two_way_server: Any
+) -> None:
+    page = open_page(server=two_way_server)
+    playwright.expect(page.locator("#model")).to_contain_text("tiny-en-fr")
+    page.get_by_label("Text to translate").fill(TEXT)
+    playwright.expect(page.locator("#meter")).to_be_visible()
+    page.get_by_role("button", name="Swap the languages").click()
+    for _ in ("chosen", "loaded anew"):
+        playwright.expect(page.locator("#model")).to_contain_text("tiny-fr-en")
+        playwright.expect(page.locator(".example")).to_have_text(["Où est la gare ?"])
+        playwright.expect(page).to_have_title(re.compile("French to English"))
+        assert page.url.endswith("?source=fr&target=en")
+        page.locator(".example").click()
+        playwright.expect(page.get_by_label("Text to translate")).to_have_value("Où est la gare ?")
+        playwright.expect(page.locator("#copy")).to_be_visible()
+        playwright.expect(page.locator("#curl")).to_contain_text('"source":"fr","target":"en"')
+        page.reload()
+    page.get_by_label("Translate into").select_option("en")
+    page.get_by_label("Translate from").select_option("auto")
+    page.get_by_label("Translate into").select_option("fr")
+    playwright.expect(page.locator("#model")).to_contain_text("tiny-en-fr")
+    page.get_by_role("link", name="Model card").first.click()
+    playwright.expect(page.locator("#card")).to_contain_text("BLEU by the words of the source sentence")
+
+
 def test_without_a_model_back_there_is_no_swap(open_page: Callable[..., Any]) -> None:
     assert open_page().get_by_role("button", name="Swap the languages").is_disabled()
 
