@@ -9,6 +9,7 @@ from flask import Blueprint, Response, make_response, render_template, request
 from service.files import KINDS
 from service.languages import Languages, language_name
 from service.state import service
+from translator.card import Card
 
 blueprint = Blueprint("pages", __name__)
 
@@ -44,11 +45,8 @@ POLICY = "; ".join(
 
 @blueprint.get("/")
 def get_page() -> Response:
-    """For the pair that the query string names, where a model is served for it, else for the first one."""
     shared = service()
-    models = shared.models.current.models
-    chosen = models.get((request.args.get("source", ""), request.args.get("target", "")))
-    card = chosen.offer.translator.card if chosen else shared.card
+    card = _chosen_card()
     return page(
         "index.html",
         card=card,
@@ -68,15 +66,24 @@ def get_page() -> Response:
 @blueprint.get("/vectors")
 def get_vectors() -> Response:
     shared = service()
-    card = shared.card
+    card = _chosen_card()
     return page(
         "vectors.html",
         card=card,
+        cards=[model.offer.translator.card for model in shared.models.current.models.values()],
         source_name=language_name(card.source_language),
         sentences=_ENGLISH_SENTENCES if card.source_language == "en" else card.examples,
         key_needed=shared.keys.needed,
         settings=shared.settings,
     )
+
+
+def _chosen_card() -> Card:
+    """Of the pair that the query string names, where a model is served for it, else of the first one."""
+    shared = service()
+    pair = request.args.get("source", ""), request.args.get("target", "")
+    model = shared.models.current.models.get(pair)
+    return model.offer.translator.card if model else shared.card
 
 
 def page(template: str, **values: Any) -> Response:

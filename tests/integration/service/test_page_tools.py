@@ -210,6 +210,13 @@ def test_vectors_are_drawn_where_the_server_says(open_page: Callable[..., Any]) 
     assert float(first) == pytest.approx(coordinates[0][0], abs=1e-3)
 
 
+def test_every_model_has_its_vectors(open_page: Callable[..., Any], two_way_server: Any) -> None:
+    page = open_page("/vectors", server=two_way_server)
+    page.get_by_role("link", name="Those of tiny-fr-en").click()
+    playwright.expect(page.get_by_label("Sentences in French")).to_have_value("Où est la gare ?")
+    playwright.expect(page.get_by_role("link", name="Those of tiny-en-fr")).to_be_visible()
+
+
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_the_vectors_fit_the_screen(open_page: Callable[..., Any], width: int) -> None:
     page = open_page("/vectors", viewport={"width": width, "height": 800})
