@@ -18,8 +18,9 @@ from service.batching import Batcher
 from service.canaries import Canary, CanaryError, checked_canaries
 from service.decoder import Decoder, TextTranslator, card_identity
 from service.jobs import Client
-from service.languages import Languages
+from service.languages import Languages, describe
 from service.metrics import Metrics
+from service.problems import bad_request
 from service.processes import resident_bytes
 from service.settings import Settings
 from translator.pair_index import PairIndex
@@ -89,6 +90,22 @@ class Generation:
     def default(self) -> Model:
         """The first one, which the page shows."""
         return next(iter(self.models.values()))
+
+    def find(self, source: str | None, target: str | None) -> Model | None:
+        """The first one that translates from `source` into `target`; None is any language."""
+        fitting = (
+            model for pair, model in self.models.items() if source in (None, pair[0]) and target in (None, pair[1])
+        )
+        return next(fitting, None)
+
+    def get(self, source: str | None, target: str | None) -> Model:
+        """As `find`; raises `Problem` (400) where there is none."""
+        model = self.find(source, target)
+        if model is None:
+            named = [f"from {describe(source)}"] if source is not None else []
+            named += [f"into {describe(target)}"] if target is not None else []
+            raise bad_request(f"There is no model {' '.join(named)}; /languages lists what is served.")
+        return model
 
 
 @dataclass(frozen=True)

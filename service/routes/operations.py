@@ -9,9 +9,8 @@ import signal
 
 from flask import Blueprint, Response, jsonify, request
 
-from service.languages import describe
 from service.models import Change
-from service.problems import bad_request, unavailable
+from service.problems import unavailable
 from service.processes import resident_bytes, sibling_pids
 from service.state import service
 
@@ -43,14 +42,10 @@ def get_metrics() -> Response:
 
 @blueprint.get("/model")
 def get_model() -> Response:
-    """The card of a model: of the pair that the query string names, else of the one that the page shows."""
+    """The card of a model: the first one for the languages that the query string names."""
     shared = service()
     serving = shared.models.current
-    source = request.args.get("source", serving.languages.source)
-    target = request.args.get("target", serving.languages.target)
-    model = serving.models.get((source, target))
-    if model is None:
-        raise bad_request(f"There is no model from {describe(source)} into {describe(target)}; /languages lists them.")
+    model = serving.get(request.args.get("source"), request.args.get("target"))
     translator = model.offer.translator
     previous = shared.models.previous
     return jsonify(

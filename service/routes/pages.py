@@ -45,15 +45,21 @@ POLICY = "; ".join(
 
 @blueprint.get("/")
 def get_page() -> Response:
+    """For the pair that the query string names; of one that two models translate, it says nothing of a model."""
     shared = service()
-    card = _chosen_card()
+    card, served = _chosen()
+    asked = {"source": request.args.get("source", ""), "target": request.args.get("target", "")}
+    own = served or asked["target"] not in shared.languages.targets.get(asked["source"], ())
+    pair = _pair(card) if own else asked
     return page(
         "index.html",
         card=card,
+        own=own,
+        pair=pair,
         bleu=card.score("BLEU"),
-        lengths=[part.model_dump() for part in card.bleu_by_length],
-        source_name=language_name(card.source_language),
-        target_name=language_name(card.target_language),
+        lengths=[part.model_dump() for part in card.bleu_by_length if own],
+        source_name=language_name(pair["source"]),
+        target_name=language_name(pair["target"]),
         languages=named(shared.languages),
         file_kinds=list(KINDS),
         similar=any(model.offer.pairs is not None for model in shared.models.current.models.values()),
@@ -66,10 +72,11 @@ def get_page() -> Response:
 @blueprint.get("/vectors")
 def get_vectors() -> Response:
     shared = service()
-    card = _chosen_card()
+    card, _ = _chosen()
     return page(
         "vectors.html",
         card=card,
+        pair=_pair(card),
         cards=[model.offer.translator.card for model in shared.models.current.models.values()],
         source_name=language_name(card.source_language),
         sentences=_ENGLISH_SENTENCES if card.source_language == "en" else card.examples,
@@ -78,12 +85,15 @@ def get_vectors() -> Response:
     )
 
 
-def _chosen_card() -> Card:
-    """Of the pair that the query string names, where a model is served for it, else of the first one."""
-    shared = service()
-    pair = request.args.get("source", ""), request.args.get("target", "")
-    model = shared.models.current.models.get(pair)
-    return model.offer.translator.card if model else shared.card
+def _chosen() -> tuple[Card, bool]:
+    """The card of the model for the languages that the query string names, else of the first; whether there is one."""
+    serving = service().models.current
+    model = serving.find(request.args.get("source") or None, request.args.get("target") or None)
+    return (model or serving.default).offer.translator.card, model is not None
+
+
+def _pair(card: Card) -> dict[str, str]:
+    return {"source": card.source_language, "target": card.target_language}
 
 
 def page(template: str, **values: Any) -> Response:

@@ -9,7 +9,6 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, g, jsonify, request
 
-from service.languages import describe
 from service.models import Model
 from service.problems import Problem, bad_request
 from service.projection import principal_components
@@ -50,14 +49,8 @@ def post_similar() -> Response:
 
 
 def reading_model(source: str | None, target: str | None) -> Model:
-    """The model of a pair, by default the page's. Raises `Problem` (400): there is none, or it is an ensemble."""
-    serving = service().models.current
-    pair = source or serving.languages.source, target or serving.languages.target
-    model = serving.models.get(pair)
-    if model is None:
-        raise bad_request(
-            f"There is no model from {describe(pair[0])} into {describe(pair[1])}; /languages lists what is served."
-        )
+    """The first model for these languages. Raises `Problem` (400): there is none, or it is an ensemble."""
+    model = service().models.current.get(source, target)
     if SEPARATOR in model.offer.name:
         raise bad_request("An ensemble has no one vector of a sentence; serve a single model for this.")
     return model

@@ -70,7 +70,7 @@ function offerTargets() {
   const targets = from.value === "auto"
     ? [...new Map(languages.flatMap((one) => one.targets).map((one) => [one.code, one])).values()]
     : languages.find((one) => one.code === from.value).targets;
-  const before = into.value || form.dataset.cardTarget;
+  const before = into.value || form.dataset.target;
   into.replaceChildren(...targets.map((one) => new Option(one.name, one.code)));
   into.value = targets.some((one) => one.code === before) ? before : targets[0].code;
   languageChosen();
@@ -88,13 +88,15 @@ function languageChosen() {
   element("detected").textContent = "";
   const possible = languages.filter((one) => one.targets.some((each) => each.code === into.value));
   if (from.value !== "auto" || possible.length === 1) {
-    parts.show(from.value === "auto" ? possible[0].code : from.value, into.value);
+    parts.show(from.value === "auto" ? possible[0].code : from.value, into.value, from.value !== "auto");
+  } else {
+    parts.hide();
   }
 }
 
 function modelShown() {
   meter.setLengths(JSON.parse(form.dataset.lengths));
-  element("curl").dataset.text = document.querySelector(".example")?.textContent || "Hello.";
+  element("curl").dataset.text = document.querySelector("#examples:not([hidden], .out-of-sight) .example")?.textContent || "Hello.";
   refresh();
 }
 
@@ -164,8 +166,9 @@ function showAnswer(text, answer) {
   show("notes", notes.length > 0);
   const guess = answer.detectedLanguage;
   element("detected").textContent = guess ? `${nameOf(guess.language)}, ${Math.round(guess.confidence)} % sure` : "";
-  if (guess && guess.language !== into.value) {
-    parts.show(guess.language, into.value);
+  const language = guess?.language ?? from.value;
+  if (language !== into.value) {
+    parts.show(language, into.value, !guess);
   }
   announce(`Translation: ${answer.translatedText}`);
   clearTimeout(settling);
@@ -386,7 +389,7 @@ element("clear").addEventListener("click", () => {
 
 document.addEventListener("click", ({ target: clicked }) => {
   if (clicked.matches(".example")) {
-    choose(form.dataset.cardSource, form.dataset.cardTarget);
+    choose(form.dataset.source, form.dataset.target);
     type(clicked.textContent);
   } else if (clicked.matches('a[href="#card"]')) {
     element("card").open = true;

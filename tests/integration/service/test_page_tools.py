@@ -59,6 +59,40 @@ def test_what_is_said_of_the_model_is_of_the_one_that_translates(
     playwright.expect(page.locator("#card")).to_contain_text("BLEU by the words of the source sentence")
 
 
+def test_of_a_model_whose_page_does_not_come_nothing_is_said_until_it_comes(
+    open_page: Callable[..., Any], two_way_server: Any
+) -> None:
+    page = open_page(server=two_way_server)
+    page.get_by_label("Text to translate").fill("Anna, it is late.")
+    playwright.expect(page.locator("#meter")).to_be_visible()
+    page.route("**/?source=fr*", lambda route: route.abort())
+    swap = page.get_by_role("button", name="Swap the languages")
+    swap.click()
+    for part in ("#model", "#meter"):
+        playwright.expect(page.locator(part)).not_to_be_visible()
+    playwright.expect(page.locator("#copy")).to_be_visible()
+    page.unroute("**/?source=fr*")
+    page.get_by_label("Text to translate").fill("Anna, il est tard.")
+    playwright.expect(page.locator("#model")).to_contain_text("tiny-fr-en")
+    assert page.locator("#bars rect").count() == 0, "its card has no lengths"
+
+
+def test_the_pair_that_was_chosen_last_is_shown(open_page: Callable[..., Any], two_way_server: Any) -> None:
+    page = open_page(server=two_way_server)
+    held: list[Any] = []
+    page.route("**/?source=*", lambda route: held.append(route) if not held else route.continue_())
+    into = page.get_by_role("button", name="Swap the languages")
+    for _ in range(3):
+        into.click()
+    playwright.expect(page.locator("#model")).to_contain_text("tiny-fr-en")
+    held[0].abort()
+    page.wait_for_timeout(200)
+    playwright.expect(page.locator("#model")).to_contain_text("tiny-fr-en")
+    assert page.url.endswith("?source=fr&target=en")
+    page.get_by_role("link", name="Sentence vectors").click()
+    playwright.expect(page.get_by_label("Sentences in French")).to_be_visible()
+
+
 def test_without_a_model_back_there_is_no_swap(open_page: Callable[..., Any]) -> None:
     assert open_page().get_by_role("button", name="Swap the languages").is_disabled()
 

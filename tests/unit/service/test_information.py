@@ -71,11 +71,6 @@ def test_the_page_says_what_the_model_is(client: FlaskClient) -> None:
     assert "curl -X POST http://localhost/translate" in page
 
 
-@pytest.mark.parametrize("query", ["source=de&target=en", "source=en", "source=%00&target=%FF"])
-def test_a_pair_that_is_not_served_has_the_first_model_s_page(client: FlaskClient, query: str) -> None:
-    assert client.get(f"/?{query}").text == client.get("/").text
-
-
 @pytest.mark.parametrize("path", ["/", "/vectors"])
 def test_the_pages_need_nothing_from_elsewhere(client: FlaskClient, path: str) -> None:
     response = client.get(path)

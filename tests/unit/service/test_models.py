@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -335,7 +336,35 @@ def test_what_is_loaded_and_its_memory_stand_on_the_card(client: FlaskClient, se
     other = client.get("/model", query_string={"source": "fr", "target": "de"}).json
     assert other is not None
     assert other["name"] == "fr-de"
-    assert client.get("/model?source=en&target=it").status_code == 400
+    for query, name in (("source=fr", "fr-de"), ("target=it", "de-it")):
+        assert client.get(f"/model?{query}").json["name"] == name  # type: ignore[index]
+    refused = client.get("/model?source=en&target=it")
+    assert refused.status_code == 400
+    assert "no model from English (en) into Italian (it);" in refused.json["error"]  # type: ignore[index]
+    assert "no model from Italian (it);" in client.get("/model?source=it").json["error"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("query", "title", "name"),
+    [
+        ("", "English to French", "en-fr"),
+        ("source=fr&target=de", "French to German", "fr-de"),
+        ("source=fr", "French to German", "fr-de"),
+        ("source=&target=it", "German to Italian", "de-it"),
+        ("source=en&target=de", "English to German", None),  # by way of French
+        ("source=en&target=it", "English to French", "en-fr"),  # which there is no way to
+        ("source=%00&target=%FF", "English to French", "en-fr"),
+    ],
+)
+def test_every_pair_has_its_page(client: FlaskClient, query: str, title: str, name: str | None) -> None:
+    page = client.get(f"/?{query}").text
+    assert f"<title>{title}</title>" in page
+    shown = re.search(r'<p id="model" class="model"( hidden)?>\s*<span>([^<]+)</span>', page)
+    assert shown is not None
+    assert (None if shown[1] else shown[2]) == name
+    assert ("Model card (JSON)" in page) == (name is not None)
+    if name is not None:
+        assert f"What {name} makes of sentences" in client.get(f"/vectors?{query}").text
 
 
 def test_administrators_exchange_models(client: FlaskClient, several: Shelf) -> None:
