@@ -179,9 +179,12 @@ class Models:
         for model in self._current.models.values():
             self._check(model, None)
 
-    def reload(self) -> Change:
-        """Serve what is there to be served now. Raises `LoadError`; everything is then as it was before."""
-        with self._one_change():
+    def reload(self, *, wait: bool = False) -> Change:
+        """Serve what is there to be served now. Raises `LoadError`; everything is then as it was before.
+
+        While another change is under way, `wait` for its end, or that is an error.
+        """
+        with _OneChange(self._changing, wait):
             before = self._current.models
             fresh: dict[Pair, Model] = {}
             canaries: list[Canary] = []
@@ -206,9 +209,9 @@ class Models:
             self._metrics.reloads.labels("swapped").inc()
             return Change(["-".join(pair) for pair in fresh], ["-".join(pair) for pair in removed], canaries)
 
-    def rollback(self) -> Change:
-        """Serve the models from before the last change again. Raises `LoadError` where there are none."""
-        with self._one_change():
+    def rollback(self, *, wait: bool = False) -> Change:
+        """Serve the models from before the last change again. Raises `LoadError` where there are none; see `reload`."""
+        with _OneChange(self._changing, wait):
             if self._previous is None:
                 raise LoadError("There is nothing to go back to: no models have been exchanged yet.")
             before, after = self._current.models, self._previous.models
@@ -240,9 +243,6 @@ class Models:
         """Drain and end all decoders; False if one did not end within `seconds`."""
         self._draining = True
         return _end(self.all(), seconds)
-
-    def _one_change(self) -> _OneChange:
-        return _OneChange(self._changing)
 
     def _offers(self) -> list[Offer]:
         try:
@@ -307,13 +307,14 @@ class Models:
 
 
 class _OneChange:
-    """A lock that is not waited for: two changes at once would be a mistake of whoever asks."""
+    """A lock that whoever can be answered does not wait for: two changes at once would be a mistake of theirs."""
 
-    def __init__(self, lock: threading.Lock) -> None:
+    def __init__(self, lock: threading.Lock, wait: bool) -> None:
         self._lock = lock
+        self._wait = wait
 
     def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(blocking=self._wait):
             raise LoadError("The models are being exchanged already; try again when that is done.")
 
     def __exit__(self, *_: object) -> None:

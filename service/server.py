@@ -297,7 +297,7 @@ class Worker(ArrivalWorker):
 
 def _exchange_models(models: Models, how: str) -> None:
     try:
-        change = models.reload() if how == "reload" else models.rollback()
+        change = models.reload(wait=True) if how == "reload" else models.rollback(wait=True)
         log.info("models exchanged", how=how, loaded=change.loaded, removed=change.removed)
     except LoadError as error:
         log.error("models not exchanged", how=how, reason=str(error))

@@ -236,14 +236,17 @@ def test_only_one_change_is_made_at_a_time(shelf: Shelf, make_models: Any) -> No
     models = make_models(shelf)
     shelf.put("en", "fr", "second")
     shelf.translators["second"].may_go_on.clear()
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         first = pool.submit(models.reload)
         assert shelf.translators["second"].entered.acquire(timeout=PATIENCE)
         for change in (models.reload, models.rollback):
             with pytest.raises(LoadError, match="being exchanged already"):
                 change()
+        shelf.put("fr", "en", "third")  # too late for the first
+        signalled = pool.submit(models.reload, wait=True)
         shelf.translators["second"].may_go_on.set()
         assert first.result(PATIENCE).loaded == ["en-fr"]
+        assert signalled.result(PATIENCE).loaded == ["fr-en"]
 
 
 @pytest.fixture
