@@ -62,7 +62,7 @@ def test_it_translates_into_french() -> None:
 
 def test_it_translates_into_english() -> None:
     translator = Translator.load("fr-en")
-    assert translator.translate("Où est la gare ?").text in ("Where is the station?", "Where's the station?")
+    assert translator.translate("Je suis fatigué.").text == "I'm tired."
     translation = translator.translate("J'ai faim.\n\n  C'est mon frère. ")
     assert translation.text.startswith("I'm hungry.\n\n  ")
     assert "brother" in translation.text
