@@ -31,6 +31,7 @@ from typing import Any
 
 from service.channel import Channel
 from service.decoder import card_identity
+from service.processes import return_freed_memory
 from service.reading import SentenceReader
 
 _NICENESS = 10
@@ -61,6 +62,7 @@ def main(model: str, engine: str, threads: str, rows: str, *descriptors: str) ->
     identity = card_identity(translator.card)
     reader = SentenceReader(model, identity)
     del translator  # packed weights need no others beside them
+    return_freed_memory()
     gc.freeze()  # what has been loaded stays
     lanes = [
         threading.Thread(target=_lane, args=(*pair, identity, reader, int(threads), int(rows)))

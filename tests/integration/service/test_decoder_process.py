@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -209,3 +210,14 @@ def test_no_process_stays_behind(start_server: Callable[..., Server]) -> None:
     decoder = decoder_process(server)
     assert server.end() == 0
     until(lambda: not is_running(decoder))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the system decides what it gets back")
+def test_beside_the_packed_weights_it_keeps_none(server: Server, start_server: Callable[..., Server]) -> None:
+    """What it takes more than the process of a tiny model is less than its weights in float32 alone."""
+    small, large = server, start_server(arguments=["--model", "en-fr"])
+    if "int8" not in requests.get(large.url + "/model").json()["engine"]:
+        pytest.skip("the cpu engine's library is not built")
+    cards = [requests.get(each.url + "/model").json() for each in (small, large)]
+    more = cards[1]["memory"]["decoderResidentBytes"] - cards[0]["memory"]["decoderResidentBytes"]
+    assert more < 4 * cards[1]["parameters"], more
