@@ -334,7 +334,7 @@ class Trainer:
     def _finish(self) -> None:
         """Choose the length penalty on dev for the best model, and write it on the card."""
         loaded = load_model(self.folder.model, self.world.device)
-        choose_length_penalty(loaded, self.prepared, self.recipe)
+        choose_length_penalty(loaded, self.prepared, self.recipe, self.console)
         describe_end(self.console, self.position, self.initial_model, self.folder.model)
 
 

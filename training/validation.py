@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import sacrebleu
+from rich.console import Console
+from rich.progress import track
 
 from training.distributed import World
 from training.prepared import Prepared
@@ -71,12 +73,16 @@ def validate(model: Seq2Seq, prepared: Prepared, recipe: Recipe, world: World) -
     )
 
 
-def choose_length_penalty(loaded: LoadedModel, prepared: Prepared, recipe: Recipe) -> float:
+def choose_length_penalty(loaded: LoadedModel, prepared: Prepared, recipe: Recipe, console: Console) -> float:
     """Try the recipe's values of α on dev with the default beam and write the one of best BLEU on the card."""
     sources = [prepared.dev.source(index).tolist() for index in range(len(prepared.dev))]
     options = SearchOptions()
     scores: dict[float, Score] = {}
-    for length_penalty in recipe.evaluation.length_penalties:
+    tried = recipe.evaluation.length_penalties
+    console.print(f"Choosing the best of {len(tried)} length penalties on {len(sources):,} sentences of dev.")
+    for length_penalty in track(
+        tried, "length penalty", console=console, transient=True, disable=not console.is_terminal
+    ):
         best = decode(
             loaded.model,
             sources,
