@@ -2,10 +2,12 @@
 
 Sequence-level knowledge distillation (Kim & Rush 2016, section 3.2): every source of the training pairs gets what the
 teacher's beam search finds for it, in place of its reference. Or, of the hypotheses in the beam, the one with the best
-sentence BLEU (section 3.3, sequence-level interpolation).
+sentence BLEU (section 3.3, sequence-level interpolation). Or the teacher translates text of one language that has no
+translation: of the source language, or, the teacher being one of the other direction, of the target language.
 
-What is written is a corpus folder of kind `moses`: train is the teacher's, dev and test are the real ones. While the
-teacher works it holds the shards that are done, so that a run that was stopped goes on where it was.
+What is written is a corpus folder of kind `moses`: train is the teacher's, dev and test are the real ones; of text of
+one language there is train alone, which stands beside the corpus. While the teacher works the folder holds the shards
+that are done, so that a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -19,37 +21,21 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from training.distillation_settings import Settings
 from training.errors import InputError
 from training.folders import written_whole
+from training.further_text import FurtherText, comparison_keys
 from training.n_best import Candidate
-from training.prepared import SIDES, Prepared, PreparedRecord
-from training.prepared_texts import TrainingTexts
-from training.rescoring import oracle
-from training.splitting import Pair
+from training.prepared import SIDES, Prepared
+from training.prepared_texts import Side, TrainingTexts
+from training.rescoring import EVEN, choose, model_scores, oracle
+from training.splitting import Pair, comparison_key, digest
 from translator.config import SearchOptions
-from translator.description import WEIGHTS_FILE
 from translator.pipeline import Translator
 from translator.translation import Translation
 
 RECORD_FILE = "distillation.json"
 _SHARDS = "shards"
-
-
-class Settings(BaseModel):
-    """What the text follows from; a run goes on only where all of it is the same."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    teacher: str = Field(description="Its name, from the card.")
-    weights_sha256: list[str] = Field(description="Of each model of the teacher.")
-    combination: str = Field(description="How an ensemble's distributions become one.")
-    precision: str = Field(description="Number format that the teacher computed in.")
-    beam_size: int
-    length_penalty: float
-    nearest_reference: bool = Field(description="Whether the best of the beam by sentence BLEU was taken.")
-    mixed: bool = Field(description="Whether the original pairs stand behind the teacher's.")
-    corpus: PreparedRecord = Field(description="The prepared corpus whose training pairs these are.")
-    shard_pairs: int
 
 
 class DistillationRecord(BaseModel):
@@ -63,50 +49,22 @@ class DistillationRecord(BaseModel):
     left_out: dict[str, int] = Field(default_factory=dict, description="Training pairs that are not there, by reason.")
 
 
-def settings_of(
-    translator: Translator,
-    prepared: Prepared,
-    options: SearchOptions,
-    *,
-    nearest_reference: bool,
-    mixed: bool,
-    shard_pairs: int,
-) -> Settings:
-    """What the text will follow from. Raises `InputError` where the teacher translates other languages."""
-    card, corpus = translator.card, prepared.record.corpus
-    teachers, wanted = (f"{each.source_language} to {each.target_language}" for each in (card, corpus))
-    if teachers != wanted:
-        raise InputError(f"{card.name} translates {teachers}, and the corpus is {wanted}; name another teacher")
-    return Settings(
-        teacher=card.name,
-        weights_sha256=[member.card.files[WEIGHTS_FILE].sha256 for member in translator.members],
-        combination=translator.combination,
-        precision=translator.engine.precision,
-        beam_size=options.beam_size,
-        length_penalty=card.length_penalty if options.length_penalty is None else options.length_penalty,
-        nearest_reference=nearest_reference,
-        mixed=mixed,
-        # How long the preparation took, and with how many processes, is of no interest.
-        corpus=prepared.record.model_copy(update={"seconds": {}, "processes": 1}),
-        shard_pairs=shard_pairs,
-    )
-
-
 class Distillation:
     """Fills one folder.
 
     Attributes:
-        texts: the training pairs.
-        done: how many of them have been translated, by runs before this one too.
+        texts: what the teacher translates.
+        done: how many of these have been translated, by runs before this one too.
     """
 
-    def __init__(self, folder: Path, prepared: Prepared, settings: Settings) -> None:
-        """Raises `InputError` where `folder` holds something else."""
+    def __init__(self, folder: Path, prepared: Prepared, settings: Settings, text_files: Sequence[Path] = ()) -> None:
+        """`settings` are of the same `text_files`. Raises `InputError` where `folder` holds something else."""
         self.folder = folder
         self.settings = settings
         self._prepared = prepared
         self._check()
-        self.texts = TrainingTexts(prepared)
+        self._training = TrainingTexts(prepared) if not text_files else None
+        self.texts = self._training or FurtherText(text_files, prepared, settings.text_side)
         if not len(self.texts.order):
             raise InputError(f"{prepared.path}: every source has a word that the vocabulary does not know")
         self.done = sum(len(numbers) for index, numbers in self._shards() if self._shard(index).exists())
@@ -117,15 +75,21 @@ class Distillation:
         record = _read_record(self.folder)
         return record is not None and record.finished
 
-    def run(self, translator: Translator, advance: Callable[[int], None]) -> DistillationRecord:
+    def run(
+        self, translator: Translator, advance: Callable[[int], None], *, reverse: Translator | None = None
+    ) -> DistillationRecord:
         """Translates what is left and completes the folder. `advance` is told of the pairs as they are done.
+
+        Args:
+            reverse: a model of the other direction. Of the beam is taken what is best by the even average of the
+                teacher's score and its log p(text | hypothesis), the channel model of Yee, Dauphin & Auli 2019.
 
         Raises:
             InputError: another process works on the same folder, or it cannot be written.
         """
         try:
             with self._held():
-                self._translate(translator, advance)
+                self._translate(translator, reverse, advance)
                 return self._complete()
         except OSError as error:
             raise InputError(
@@ -171,39 +135,46 @@ class Distillation:
     def _shard(self, index: int) -> Path:
         return self.folder / _SHARDS / f"{index:06}.txt"
 
-    def _translate(self, translator: Translator, advance: Callable[[int], None]) -> None:
+    def _translate(self, translator: Translator, reverse: Translator | None, advance: Callable[[int], None]) -> None:
+        chooses = self.settings.nearest_reference or reverse is not None
         options = SearchOptions(
             beam_size=self.settings.beam_size,
             length_penalty=self.settings.length_penalty,
-            alternatives=self.settings.beam_size - 1 if self.settings.nearest_reference else 0,
+            alternatives=self.settings.beam_size - 1 if chooses else 0,
         )
         for index, numbers in self._shards():
             if self._shard(index).exists():
                 continue
             sources = [self.texts.source(number) for number in numbers]
             translations = translator.translate(sources, options, split_sentences=False, progress=advance)
-            lines = self._chosen(translations, numbers)
+            cut = [any(warning.startswith("truncated") for warning in each.warnings) for each in translations]
+            if chooses:
+                targets = self._chosen(sources, _beams(translations), numbers, reverse)
+            else:
+                targets = [translation.text for translation in translations]
+            # Nothing where the teacher found no end, so that no student learns to have none.
+            lines = ["" if is_cut else target for target, is_cut in zip(targets, cut, strict=True)]
             _write(self._shard(index), "".join(f"{line}\n" for line in lines))
             self.done += len(numbers)
 
-    def _chosen(self, translations: Sequence[Translation], numbers: Sequence[int]) -> list[str]:
-        """The target of each pair; nothing where the teacher found no end, so that no student learns to have none."""
-        if self.settings.nearest_reference:
-            beams = [
-                [Candidate(best.text, best.score), *(Candidate(other.text, other.score) for other in best.alternatives)]
-                for best in translations
-            ]
-            targets = oracle(beams, [self.texts.reference(number) for number in numbers])
-        else:
-            targets = [translation.text for translation in translations]
-        cut = [any(warning.startswith("truncated") for warning in each.warnings) for each in translations]
-        return ["" if is_cut else target for target, is_cut in zip(targets, cut, strict=True)]
+    def _chosen(
+        self,
+        sources: Sequence[str],
+        beams: Sequence[Sequence[Candidate]],
+        numbers: Sequence[int],
+        reverse: Translator | None,
+    ) -> list[str]:
+        """Of each beam the best."""
+        if reverse is not None:
+            return choose(beams, model_scores(reverse, sources, beams, reverse=True), EVEN)
+        assert self._training is not None  # text of one language has no references
+        return oracle(beams, [self._training.reference(number) for number in numbers])
 
     def _complete(self) -> DistillationRecord:
         """Exchanges the folder of shards for the finished corpus."""
         languages = (self._prepared.record.corpus.source_language, self._prepared.record.corpus.target_language)
         counts = {"teacher": 0, "original": 0}
-        left_out = {"unknown words": self.texts.unknown, "no translation": 0, "duplicates": 0}
+        left_out = self.texts.left_out | {"no translation": 0, "duplicates": 0, "held out": 0}
         with written_whole(self.folder, record=RECORD_FILE) as written:
             source_file, target_file = (written / f"train.{language}" for language in languages)
             with (
@@ -214,13 +185,13 @@ class Distillation:
                     sources.write(f"{source}\n")
                     targets.write(f"{target}\n")
                     counts["teacher"] += 1
-                for source, target in self.texts.originals() if self.settings.mixed else ():
+                for source, target in self._training.originals() if self._training and self.settings.mixed else ():
                     sources.write(f"{source}\n")
                     targets.write(f"{target}\n")
                     counts["original"] += 1
             if not counts["teacher"]:
                 raise InputError(f"{self.settings.teacher} has no translation for any source; train it further")
-            for name in ("dev", "test"):
+            for name in ("dev", "test") if self._training else ():
                 for side, language in zip(SIDES, languages, strict=True):
                     shutil.copyfile(self._prepared.path / f"{name}.{side}.txt", written / f"{name}.{language}")
             record = DistillationRecord(settings=self.settings, finished=True, pairs=counts, left_out=left_out)
@@ -229,6 +200,8 @@ class Distillation:
 
     def _pairs(self, left_out: dict[str, int]) -> Iterator[Pair]:
         """The teacher's pairs, each once; counts those that are left out."""
+        backward = self.settings.text_side == "target"
+        held_out = self._held_out()
         current = ""
         seen: set[str] = set()
         for index, numbers in self._shards():
@@ -241,9 +214,25 @@ class Distillation:
                     current, seen = source, set()
                 if not target or target in seen:
                     left_out["duplicates" if target else "no translation"] += 1
-                    continue
-                seen.add(target)
-                yield source, target
+                elif digest(comparison_key(target)) in held_out:
+                    left_out["held out"] += 1
+                else:
+                    seen.add(target)
+                    yield (target, source) if backward else (source, target)
+
+    def _held_out(self) -> frozenset[bytes]:
+        """What dev and test have where the teacher's translations will stand, for text that is not the corpus's."""
+        if self._training:
+            return frozenset()
+        side: Side = "source" if self.settings.text_side == "target" else "target"
+        return frozenset(key.tobytes() for key in comparison_keys(self._prepared, side, ("dev", "test")))
+
+
+def _beams(translations: Sequence[Translation]) -> list[list[Candidate]]:
+    return [
+        [Candidate(best.text, best.score), *(Candidate(other.text, other.score) for other in best.alternatives)]
+        for best in translations
+    ]
 
 
 def _read_record(folder: Path) -> DistillationRecord | None:

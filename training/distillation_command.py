@@ -11,7 +11,8 @@ import click
 from pydantic import ValidationError
 from rich.console import Console
 
-from training.distillation import Distillation, settings_of
+from training.distillation import Distillation
+from training.distillation_settings import settings_of
 from training.errors import InputError
 from training.preparation import open_prepared
 from training.recipe import load_recipe
@@ -35,12 +36,24 @@ _SECONDS_BETWEEN_LINES = 30.0
     help="The teacher: a model directory, or the name of a shipped model; given several times, their ensemble.",
 )
 @combination_option
+@click.option(
+    "--text",
+    "text_files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Translate these sentences, one a line, plain or gzipped, and not the training sources. They are of the "
+    "teacher's source language, and a teacher of the other direction makes sources for them.",
+)
 @device_option
 @click.option("--engine", default="auto", show_default=True, help="How to compute; `translator inspect` lists them.")
 @click.option("--beam-size", type=int, default=5, show_default=True, help="Hypotheses kept at every step; 1 is greedy.")
 @click.option("--length-penalty", type=float, help="α of the search; the model's own if not given.")
 @click.option(
     "--nearest-reference", is_flag=True, help="Of the hypotheses in the beam take the one of best sentence BLEU."
+)
+@click.option(
+    "--reverse-model",
+    help="A model of the other direction that chooses from the beam, too, by log p(text | hypothesis).",
 )
 @click.option("--mix", is_flag=True, help="Put the original pairs behind the teacher's.")
 @click.option(
@@ -51,7 +64,9 @@ _SECONDS_BETWEEN_LINES = 30.0
     help="Pairs translated and kept together: what an interruption can cost.",
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Corpus folder to write; corpora/NAME-distilled if not given."
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Corpus folder to write; if not given, corpora/NAME-distilled, or corpora/NAME-further of text.",
 )
 def distill(
     recipe: str,
@@ -59,25 +74,37 @@ def distill(
     prepared: Path | None,
     models: tuple[str, ...],
     combination: Combination,
+    text_files: tuple[Path, ...],
     device: str,
     engine: str,
     beam_size: int,
     length_penalty: float | None,
     nearest_reference: bool,
+    reverse_model: str | None,
     mix: bool,
     shard_pairs: int,
     output: Path | None,
 ) -> None:
-    """Have a teacher translate the recipe's training sources, for a smaller student to learn from.
+    """Have a teacher translate the recipe's training sources, or further text, for a student to learn from.
 
     Writes a corpus folder (kind = "moses") with the teacher's translations as train and the real dev and test. Ctrl-C
     stops it at any time, and the same command goes on.
+
+    With --text it is text of one language that the teacher translates, such as all that you have in it; what the corpus
+    has is left out. The folder holds train alone, and stands in a recipe as one of the `further_paths` beside the real
+    corpus. Text of the recipe's target language takes a teacher of the other direction (back-translation).
     """
+    if text_files and (mix or nearest_reference):
+        raise click.UsageError(f"--text and {'--mix' if mix else '--nearest-reference'} exclude each other")
+    if reverse_model is not None and nearest_reference:
+        raise click.UsageError("--reverse-model and --nearest-reference exclude each other")
     loaded = load_recipe(recipe, overrides)
-    folder = output if output is not None else Path("corpora") / f"{loaded.name}-distilled"
+    named = Path("corpora") / f"{loaded.name}-{'further' if text_files else 'distilled'}"
+    folder = output if output is not None else named
     try:
         options = SearchOptions(beam_size=beam_size, length_penalty=length_penalty)
         translator = _load(models, device, engine, combination)
+        reverse = None if reverse_model is None else Translator.load(reverse_model, device=device, engine="reference")
     except ValidationError as error:
         fault = error.errors()[0]
         raise InputError(f"--{str(fault['loc'][0]).replace('_', '-')}: {fault['msg']}") from error
@@ -86,19 +113,27 @@ def distill(
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     pairs = open_prepared(loaded, prepared, console=console)
     settings = settings_of(
-        translator, pairs, options, nearest_reference=nearest_reference, mixed=mix, shard_pairs=shard_pairs
+        translator,
+        pairs,
+        options,
+        text_files=text_files,
+        reverse=reverse,
+        nearest_reference=nearest_reference,
+        mixed=mix,
+        shard_pairs=shard_pairs,
     )
-    work = Distillation(folder, pairs, settings)
+    work = Distillation(folder, pairs, settings, text_files)
     if work.finished:
         console.print(f"{folder}: was finished before, by the same teacher and settings")
     else:
         total = len(work.texts.order)
-        console.print(f"{settings.teacher} translates {total:,} pairs into {folder}; {translator.engine.describe()}")
+        what = "sentences" if text_files else "pairs"
+        console.print(f"{settings.teacher} translates {total:,} {what} into {folder}; {translator.engine.describe()}")
         if work.done:
             console.print(f"Going on after {work.done:,} pairs")
         try:
             with _shown(total, work.done, console) as advance:
-                record = work.run(translator, advance)
+                record = work.run(translator, advance, reverse=reverse)
         except KeyboardInterrupt:
             console.print(f"Stopped after {work.done:,} pairs; the same command goes on.")
             raise

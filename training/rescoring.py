@@ -1,7 +1,8 @@
 """`python -m training rescore`: choose anew from another system's n-best list, by its score and this model's.
 
 As in Sutskever et al. 2014, section 3.7 and Table 2, where the even average of a phrase-based system's score and the
-LSTM's log p(target | source) chose from 1000-best lists.
+LSTM's log p(target | source) chose from 1000-best lists. Or by how probable the source is in a model of the other
+direction, log p(source | target), the channel model of Yee, Dauphin & Auli 2019.
 """
 
 from __future__ import annotations
@@ -35,11 +36,15 @@ def model_scores(
     sources: Sequence[str],
     sentences: Sequence[Sequence[Candidate]],
     *,
+    reverse: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> list[Doubles]:
-    """log p(candidate | source) in nats of every candidate; a text that occurs twice in a list is scored once."""
+    """log p(candidate | source) in nats of every candidate; a text that occurs twice in a list is scored once.
+
+    With `reverse` it is log p(source | candidate), by a model that translates the other way.
+    """
     pairs = [
-        (source, text)
+        (text, source) if reverse else (source, text)
         for source, candidates in zip(sources, sentences, strict=True)
         for text in dict.fromkeys(candidate.text for candidate in candidates)
     ]
@@ -96,6 +101,11 @@ def corpus_bleu(texts: Sequence[str], references: Sequence[str]) -> float:
     help="Model directory, or the name of a shipped model; given several times, their ensemble.",
 )
 @combination_option
+@click.option(
+    "--reverse",
+    is_flag=True,
+    help="The model translates the other way: the list's score and log p(source | candidate) choose.",
+)
 @device_option
 @click.option("--source", "source_file", required=True, type=click.Path(path_type=Path), help="One sentence a line.")
 @click.option("--n-best", "list_file", required=True, type=click.Path(path_type=Path), help="The list to choose from.")
@@ -117,6 +127,7 @@ def corpus_bleu(texts: Sequence[str], references: Sequence[str]) -> float:
 def rescore(
     models: tuple[str, ...],
     combination: Combination,
+    reverse: bool,
     device: str,
     source_file: Path,
     list_file: Path,
@@ -148,12 +159,12 @@ def rescore(
         tuning_sources = list(read_lines(tuning_files[0]))
         tuning = read_n_best(tuning_files[1], len(tuning_sources)).sentences
         tuning_references = _references(tuning_files[2], len(tuning_sources))
-        scores = _scores(translator, tuning_sources, tuning)
+        scores = _scores(translator, tuning_sources, tuning, reverse=reverse)
         weight = tuned_weight(tuning, scores, tuning_references)
         bleu = corpus_bleu(choose(tuning, scores, weight), tuning_references)
         console.print(f"weight {weight:g}, of BLEU {bleu:.2f} on the text to tune on", soft_wrap=True)
     weight = EVEN if weight is None else weight
-    scores = _scores(translator, sources, found.sentences)
+    scores = _scores(translator, sources, found.sentences, reverse=reverse)
     chosen = choose(found.sentences, scores, weight)
     if references is not None:
         _show(found.sentences, scores, weight, references, console)
@@ -183,11 +194,15 @@ def _references(file: Path, count: int) -> list[str]:
     return references
 
 
-def _scores(translator: Translator, sources: Sequence[str], sentences: Sequence[Sequence[Candidate]]) -> list[Doubles]:
+def _scores(
+    translator: Translator, sources: Sequence[str], sentences: Sequence[Sequence[Candidate]], *, reverse: bool
+) -> list[Doubles]:
     total = sum(len({candidate.text for candidate in candidates}) for candidates in sentences)
     with progress_bar() as progress:
         task = progress.add_task("scoring", total=total)
-        return model_scores(translator, sources, sentences, progress=lambda count: progress.advance(task, count))
+        return model_scores(
+            translator, sources, sentences, reverse=reverse, progress=lambda count: progress.advance(task, count)
+        )
 
 
 def _show(

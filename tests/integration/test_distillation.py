@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click.testing
@@ -19,12 +20,14 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from training.__main__ import main
-from training.distillation import Distillation, Settings, settings_of
+from training.distillation import Distillation
+from training.distillation_settings import Settings, settings_of
 from training.errors import InputError
 from training.preparation import prepare
 from training.prepared import Prepared
 from training.recipe import load_recipe
 from translator import SearchOptions, Translator
+from translator.scoring import score_texts
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "tests" / "fixtures" / "smoke"
@@ -101,9 +104,18 @@ Distil = Callable[..., Path]
 def distil(translator: Translator, small: Prepared, tmp_path: Path) -> Distil:
     """Distils the sixty pairs; returns the folder."""
 
-    def run_it(name: str = "it", *, corpus: Prepared = small, **changes: object) -> Path:
-        work = Distillation(tmp_path / name, corpus, chosen(translator, corpus, **changes))
-        work.run(translator, lambda count: None)
+    def run_it(
+        name: str = "it",
+        *,
+        corpus: Prepared = small,
+        teacher: Translator = translator,
+        text_files: Sequence[Path] = (),
+        reverse: Translator | None = None,
+        **changes: object,
+    ) -> Path:
+        settings = chosen(teacher, corpus, text_files=text_files, reverse=reverse, **changes)
+        work = Distillation(tmp_path / name, corpus, settings, text_files)
+        work.run(teacher, lambda count: None, reverse=reverse)
         return work.folder
 
     return run_it
@@ -111,7 +123,7 @@ def distil(translator: Translator, small: Prepared, tmp_path: Path) -> Distil:
 
 def chosen(translator: Translator, corpus: Prepared, *, beam_size: int = 3, **changes: object) -> Settings:
     options = SearchOptions(beam_size=beam_size)
-    given: dict[str, object] = {"nearest_reference": False, "mixed": False, "shard_pairs": 16} | changes
+    given: dict[str, object] = {"shard_pairs": 16} | changes
     return settings_of(translator, corpus, options, **given)  # type: ignore[arg-type]
 
 
@@ -174,6 +186,90 @@ def test_mixed_has_the_original_pairs_behind_the_teachers(distil: Distil, small:
         )
         for number in range(60)
     ]
+
+
+@pytest.fixture(scope="module")
+def backward() -> Translator:
+    return Translator.load("fr-en")
+
+
+@pytest.fixture
+def further(tmp_path: Path) -> Path:
+    """Six sentences that the sixty pairs do not have, and lines that are none."""
+    new = lines(SMOKE / "train.en")[58:64]
+    text = [new[0], "", *new[1:], "the CAT sees the dog", lines(SMOKE / "dev.en")[0], f"  {new[0].upper()} "]
+    file = tmp_path / "further.en.gz"
+    file.write_bytes(gzip.compress("".join(f"{line}\n" for line in text).encode()))
+    return file
+
+
+def test_text_of_the_source_language_is_translated_where_the_corpus_does_not_have_it(
+    distil: Distil, translator: Translator, further: Path
+) -> None:
+    folder = distil(text_files=[further])
+    found = pairs(folder)
+    assert [source for source, _ in found] == lines(SMOKE / "train.en")[58:64]
+    for source, target in found:
+        assert translator.translate(source, SearchOptions(beam_size=3), split_sentences=False).text == target
+    record = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
+    assert record["left_out"] == {
+        "repeated": 1, "in the corpus": 2, "no translation": 0, "duplicates": 0, "held out": 0
+    }  # fmt: skip
+    assert sorted(contents(folder)) == ["distillation.json", "train.en", "train.fr"]
+
+
+def test_a_teacher_of_the_other_direction_makes_sources_for_text_of_the_target_language(
+    distil: Distil, backward: Translator, tmp_path: Path
+) -> None:
+    text = lines(SMOKE / "train.fr")[58:64]
+    (tmp_path / "further.fr").write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
+    found = pairs(distil(teacher=backward, text_files=[tmp_path / "further.fr"]))
+    assert [target for _, target in found] == text
+    for source, target in found:
+        assert backward.translate(target, SearchOptions(beam_size=3), split_sentences=False).text == source
+
+
+def test_a_translation_that_dev_or_test_has_is_left_out(distil: Distil, backward: Translator, tmp_path: Path) -> None:
+    kept, dev = lines(SMOKE / "train.fr")[58], lines(SMOKE / "dev.fr")[0]
+    said = backward.translate(kept, SearchOptions(beam_size=3), split_sentences=False).text
+    corpus = tmp_path / "corpus"
+    shutil.copytree(SMOKE, corpus)
+    for code, sentence in (("en", f"{said.upper()}!"), ("fr", dev)):
+        with (corpus / f"dev.{code}").open("a", encoding="utf-8") as file:
+            file.write(f"{sentence}\n")
+    for code in ("en", "fr"):
+        text = lines(corpus / f"train.{code}")[:58]
+        (corpus / f"train.{code}").write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
+    prepared = prepare(load_recipe("smoke", [f"corpus.path={corpus}"]), tmp_path / "prepared", console=QUIET)
+    text = lines(SMOKE / "train.fr")[58:64]
+    (tmp_path / "further.fr").write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
+    folder = distil(teacher=backward, corpus=prepared, text_files=[tmp_path / "further.fr"])
+    assert [target for _, target in pairs(folder)] == text[1:]
+    record = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
+    assert record["left_out"]["held out"] == 1
+
+
+def test_a_model_of_the_other_direction_chooses_from_the_beam(
+    distil: Distil, backward: Translator, further: Path
+) -> None:
+    forward = Translator.load("en-fr")
+    differing = 0
+    for source, target in pairs(distil(teacher=forward, text_files=[further], reverse=backward, beam_size=4)):
+        best = forward.translate(source, SearchOptions(beam_size=4, alternatives=3), split_sentences=False)
+        beam = {best.text: best.score} | {other.text: other.score for other in best.alternatives}
+        channel = score_texts(backward, [(text, source) for text in beam])
+        sums = {text: beam[text] + each.log_probability for text, each in zip(beam, channel, strict=True)}
+        assert sums[target] == pytest.approx(max(sums.values()), abs=1e-3)
+        differing += target != best.text
+    assert differing
+
+
+def test_text_that_brings_nothing_is_refused(distil: Distil, tmp_path: Path) -> None:
+    (tmp_path / "known").write_text("\nThe cat sees the dog\n", encoding="utf-8")
+    with pytest.raises(InputError, match="known: no sentence that the corpus does not have"):
+        distil(text_files=[tmp_path / "known"])
+    with pytest.raises(InputError, match="none: No such file"):
+        distil("other", text_files=[tmp_path / "none"])
 
 
 def test_sources_that_the_vocabulary_cannot_give_back_are_left_out(
@@ -248,6 +344,17 @@ def test_a_teacher_of_another_language_is_refused(translator: Translator, small:
         chosen(translator, german)
 
 
+def test_a_teacher_of_the_other_direction_takes_text(
+    translator: Translator, backward: Translator, small: Prepared, further: Path
+) -> None:
+    with pytest.raises(InputError, match=r"translates fr to en, and the corpus is en to fr.*or text of fr with --text"):
+        chosen(backward, small)
+    with pytest.raises(InputError, match="translates en to fr, and not fr to en; name another --reverse-model"):
+        chosen(translator, small, reverse=translator)
+    with pytest.raises(InputError, match="translates fr to en, and not en to fr; name another --reverse-model"):
+        chosen(backward, small, text_files=[further], reverse=backward)
+
+
 def test_killed_and_run_again_it_ends_with_the_same_files_and_a_student_trains_on_them(
     teacher: Path, prepared: Path, tmp_path: Path
 ) -> None:
@@ -288,6 +395,12 @@ def test_wrong_arguments_are_told_in_one_line(teacher: Path, prepared: Path, tmp
     assert str(tmp_path / "none") in complaint(distil_by_command(*options, "--model", tmp_path / "none"))
     assert "--beam-size" in complaint(distil_by_command(*options, "--model", teacher, "--beam-size", "0"))
     assert "'--model'" in complaint(distil_by_command(*options))
+    text = ("--model", teacher, "--text", SMOKE / "train.en")
+    assert "--text and --mix exclude" in complaint(distil_by_command(*options, *text, "--mix"))
+    assert "exclude each other" in complaint(
+        distil_by_command(*options, "--model", teacher, "--reverse-model", "fr-en", "--nearest-reference")
+    )
+    assert "no sentence that the corpus does not have" in complaint(distil_by_command(*options, *text))
     (tmp_path / "it").mkdir()
     (tmp_path / "it" / "mine.txt").write_text("mine", encoding="utf-8")
     assert "holds something else" in complaint(distil_by_command(*options, "--model", teacher))

@@ -202,6 +202,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     if subprocess.run(["make", "--question", ".venv/.serve", ".venv/.train"], cwd=folder, check=False).returncode:
         pytest.skip(".venv is older than what it is made from: `make test` renews it")
     write_readers_corpus(folder / "corpora" / "mine")
+    write_readers_further_text(folder)
 
     home = tmp_path_factory.mktemp("home")
     (home / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\n")
@@ -220,6 +221,13 @@ def write_readers_corpus(folder: Path) -> None:
         for language, sentences in {"en": ENGLISH, "fr": FRENCH}.items():
             lines = [f"{number}. {sentence}\n" for number in numbers for sentence in sentences]
             (folder / f"{split}.{language}").write_text("".join(lines), encoding="utf-8")
+
+
+def write_readers_further_text(folder: Path) -> None:
+    """Sentences of each language that the reader's corpus does not have."""
+    for language, sentences in {"en": ENGLISH, "fr": FRENCH}.items():
+        lines = [f"{number}. {sentence}\n" for number in range(44, 48) for sentence in sentences]
+        (folder / f"more.{language}").write_text("".join(lines), encoding="utf-8")
 
 
 def skip_without_libreoffice_help(folder: Path) -> None:

@@ -122,6 +122,13 @@ def test_a_model_scores_every_candidate_of_its_source(translator: Translator) ->
         assert each.tolist() == pytest.approx([score.log_probability for score in expected], abs=1e-4)
 
 
+def test_a_model_of_the_other_direction_scores_the_source(translator: Translator) -> None:
+    scores = model_scores(translator, SOURCES, LISTS, reverse=True)
+    for source, candidates, each in zip(SOURCES, LISTS, scores, strict=True):
+        expected = score_texts(translator, [(candidate.text, source) for candidate in candidates])
+        assert each.tolist() == pytest.approx([score.log_probability for score in expected], abs=1e-4)
+
+
 def test_the_oracle_is_the_best_of_all_ways_to_choose_here() -> None:
     chosen = oracle(LISTS, REFERENCES)
     every = itertools.product(*([candidate.text for candidate in candidates] for candidates in LISTS))
@@ -178,7 +185,9 @@ def test_the_command_chooses_and_reports(
         assert [candidate.score for candidate in candidates] == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_weight_may_be_given_or_tuned(files: dict[str, Path], tiny_model_directory: Path) -> None:
+def test_a_weight_may_be_given_or_tuned_and_the_direction_turned(
+    files: dict[str, Path], tiny_model_directory: Path, translator: Translator
+) -> None:
     basis = ("--model", tiny_model_directory, "--source", files["source"], "--n-best", files["list"])
     own = run(*basis, "--weight", "0")
     assert own.stdout.splitlines() == [LISTS[0][0].text, LISTS[1][1].text, LISTS[2][0].text]
@@ -186,6 +195,9 @@ def test_a_weight_may_be_given_or_tuned(files: dict[str, Path], tiny_model_direc
     tuned = run(*basis, "--tune", files["source"], files["list"], files["reference"])
     assert tuned.exit_code == 0, tuned.stderr
     assert tuned.stderr.startswith("weight ")
+    other_way = run(*basis, "--weight", "1", "--reverse")
+    reversed_scores = model_scores(translator, SOURCES, LISTS, reverse=True)
+    assert other_way.stdout.splitlines() == choose(LISTS, reversed_scores, 1.0)
     both = run(*basis, "--weight", "0", "--tune", files["source"], files["list"], files["reference"])
     assert both.exit_code == 2
     assert "exclude each other" in both.stderr
