@@ -12,22 +12,24 @@ that are done, so that a run that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from training.distillation_settings import Settings
+from training.distillation_settings import SPOKEN, Settings
 from training.errors import InputError
 from training.folders import written_whole
-from training.further_text import FurtherText, comparison_keys
+from training.further_text import FurtherText, comparison_digests
 from training.n_best import Candidate
 from training.prepared import SIDES, Prepared
-from training.prepared_texts import Side, TrainingTexts
+from training.prepared_texts import Side, TrainingTexts, side_texts
 from training.rescoring import EVEN, choose, model_scores, oracle
 from training.splitting import Pair, comparison_key, digest
 from translator.config import SearchOptions
@@ -46,7 +48,7 @@ class DistillationRecord(BaseModel):
     settings: Settings
     finished: bool = False
     pairs: dict[str, int] = Field(default_factory=dict, description="Of train: the teacher's, and the original ones.")
-    left_out: dict[str, int] = Field(default_factory=dict, description="Training pairs that are not there, by reason.")
+    left_out: dict[str, int] = Field(default_factory=dict, description="What is not there, by reason.")
 
 
 class Distillation:
@@ -58,7 +60,12 @@ class Distillation:
     """
 
     def __init__(self, folder: Path, prepared: Prepared, settings: Settings, text_files: Sequence[Path] = ()) -> None:
-        """`settings` are of the same `text_files`. Raises `InputError` where `folder` holds something else."""
+        """`settings` are of the same `text_files`.
+
+        Raises:
+            InputError: `folder` holds something else, or there is nothing to translate.
+        """
+        assert bool(text_files) == bool(settings.text_sha256), "the settings are of other text"
         self.folder = folder
         self.settings = settings
         self._prepared = prepared
@@ -82,11 +89,13 @@ class Distillation:
 
         Args:
             reverse: a model of the other direction. Of the beam is taken what is best by the even average of the
-                teacher's score and its log p(text | hypothesis), the channel model of Yee, Dauphin & Auli 2019.
+                teacher's log p(hypothesis | text) and its log p(text | hypothesis), the channel model of Yee, Dauphin &
+                Auli 2019. It is there where the settings were made with it.
 
         Raises:
             InputError: another process works on the same folder, or it cannot be written.
         """
+        assert (reverse is None) == (not self.settings.reverse_weights_sha256), "the settings are of another reverse"
         try:
             with self._held():
                 self._translate(translator, reverse, advance)
@@ -105,8 +114,9 @@ class Distillation:
             return
         differing = [name for name, value in self.settings if getattr(record.settings, name) != value]
         if differing:
+            spoken = dict.fromkeys(SPOKEN.get(name, f"--{name.replace('_', '-')}") for name in differing)
             raise InputError(
-                f"{self.folder}: was begun with another {', '.join(differing)}; name another folder with --output, or "
+                f"{self.folder}: was begun with another {', '.join(spoken)}; name another folder with --output, or "
                 "remove this one"
             )
 
@@ -145,28 +155,23 @@ class Distillation:
         for index, numbers in self._shards():
             if self._shard(index).exists():
                 continue
-            sources = [self.texts.source(number) for number in numbers]
-            translations = translator.translate(sources, options, split_sentences=False, progress=advance)
+            sentences = [self.texts.sentence(number) for number in numbers]
+            # Where another model reads what was translated, that takes most of the time.
+            progress = advance if reverse is None else None
+            translations = translator.translate(sentences, options, split_sentences=False, progress=progress)
             cut = [any(warning.startswith("truncated") for warning in each.warnings) for each in translations]
-            if chooses:
-                targets = self._chosen(sources, _beams(translations), numbers, reverse)
+            if reverse is not None:
+                lines = _likeliest(reverse, sentences, _beams(translations), advance)
+            elif self.settings.nearest_reference:
+                lines = self._nearest(_beams(translations), numbers)
             else:
-                targets = [translation.text for translation in translations]
+                lines = [translation.text for translation in translations]
             # Nothing where the teacher found no end, so that no student learns to have none.
-            lines = ["" if is_cut else target for target, is_cut in zip(targets, cut, strict=True)]
+            lines = ["" if is_cut else line for line, is_cut in zip(lines, cut, strict=True)]
             _write(self._shard(index), "".join(f"{line}\n" for line in lines))
             self.done += len(numbers)
 
-    def _chosen(
-        self,
-        sources: Sequence[str],
-        beams: Sequence[Sequence[Candidate]],
-        numbers: Sequence[int],
-        reverse: Translator | None,
-    ) -> list[str]:
-        """Of each beam the best."""
-        if reverse is not None:
-            return choose(beams, model_scores(reverse, sources, beams, reverse=True), EVEN)
+    def _nearest(self, beams: Sequence[Sequence[Candidate]], numbers: Sequence[int]) -> list[str]:
         assert self._training is not None  # text of one language has no references
         return oracle(beams, [self._training.reference(number) for number in numbers])
 
@@ -174,7 +179,7 @@ class Distillation:
         """Exchanges the folder of shards for the finished corpus."""
         languages = (self._prepared.record.corpus.source_language, self._prepared.record.corpus.target_language)
         counts = {"teacher": 0, "original": 0}
-        left_out = self.texts.left_out | {"no translation": 0, "duplicates": 0, "held out": 0}
+        left_out = self.texts.left_out | {"no translation": 0}
         with written_whole(self.folder, record=RECORD_FILE) as written:
             source_file, target_file = (written / f"train.{language}" for language in languages)
             with (
@@ -202,35 +207,83 @@ class Distillation:
         """The teacher's pairs, each once; counts those that are left out."""
         backward = self.settings.text_side == "target"
         held_out = self._held_out()
+        least = self._least()
         current = ""
         seen: set[str] = set()
+        for number, translation, agreement in self._translated():
+            sentence = self.texts.sentence(number)
+            if sentence != current:
+                current, seen = sentence, set()
+            reason = (
+                "no translation" if not translation
+                else "duplicates" if translation in seen
+                else "held out" if digest(comparison_key(translation)) in held_out
+                else "improbable" if agreement < least
+                else None
+            )  # fmt: skip
+            if reason is not None:
+                left_out[reason] = left_out.get(reason, 0) + 1
+                continue
+            seen.add(translation)
+            yield (translation, sentence) if backward else (sentence, translation)
+
+    def _translated(self) -> Iterator[tuple[int, str, float]]:
+        """Number, translation and agreement (0 where no model of the other direction was asked) of all, by shards."""
         for index, numbers in self._shards():
             lines = self._shard(index).read_text(encoding="utf-8").split("\n")[:-1]
             if len(lines) != len(numbers):
                 raise InputError(f"{self._shard(index)}: damaged; remove it and run the same command again")
-            for number, target in zip(numbers, lines, strict=True):
-                source = self.texts.source(number)
-                if source != current:
-                    current, seen = source, set()
-                if not target or target in seen:
-                    left_out["duplicates" if target else "no translation"] += 1
-                elif digest(comparison_key(target)) in held_out:
-                    left_out["held out"] += 1
-                else:
-                    seen.add(target)
-                    yield (target, source) if backward else (source, target)
+            for number, line in zip(numbers, lines, strict=True):
+                target, _, agreement = line.partition("\t")
+                yield number, target, float(agreement or 0)
+
+    def _least(self) -> float:
+        """The agreement that a pair needs for the share that is kept."""
+        if self.settings.kept_share == 1:
+            return -math.inf
+        agreements = [agreement for _, target, agreement in self._translated() if target]
+        return float(np.quantile(agreements, 1 - self.settings.kept_share, method="higher")) if agreements else 0.0
 
     def _held_out(self) -> frozenset[bytes]:
         """What dev and test have where the teacher's translations will stand, for text that is not the corpus's."""
         if self._training:
             return frozenset()
         side: Side = "source" if self.settings.text_side == "target" else "target"
-        return frozenset(key.tobytes() for key in comparison_keys(self._prepared, side, ("dev", "test")))
+        found = (comparison_digests(side_texts(self._prepared, side, part)) for part in ("dev", "test"))
+        return frozenset(key.tobytes() for keys in found for key in keys)
+
+
+def _likeliest(
+    reverse: Translator,
+    sentences: Sequence[str],
+    beams: Sequence[Sequence[Candidate]],
+    advance: Callable[[int], None],
+) -> list[str]:
+    """The best of each beam by both directions, and behind a tab its agreement: log p(sentence | it) a character."""
+    ends = np.cumsum([len({candidate.text for candidate in beam}) for beam in beams])
+    scored = 0
+
+    def scored_more(candidates: int) -> None:
+        nonlocal scored
+        before = np.searchsorted(ends, scored, side="right")
+        scored += candidates
+        advance(int(np.searchsorted(ends, scored, side="right") - before))
+
+    scores = model_scores(reverse, sentences, beams, reverse=True, progress=scored_more)
+    lines = []
+    for sentence, beam, score, text in zip(sentences, beams, scores, choose(beams, scores, EVEN), strict=True):
+        chosen = [candidate.text for candidate in beam].index(text)
+        lines.append(f"{text}\t{score[chosen] / len(sentence):.6f}")
+    return lines
 
 
 def _beams(translations: Sequence[Translation]) -> list[list[Candidate]]:
+    """The hypotheses with their log-probabilities, which are of one kind with those of a model that reads them."""
     return [
-        [Candidate(best.text, best.score), *(Candidate(other.text, other.score) for other in best.alternatives)]
+        [
+            Candidate(best.text, math.fsum(sentence.log_probability for sentence in best.sentences)),
+            *(Candidate(other.text, other.log_probability) for other in best.alternatives),
+        ]
         for best in translations
     ]
 

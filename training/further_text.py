@@ -6,7 +6,7 @@ language pairs whose sources are (back-translation: Sennrich, Haddow & Birch 201
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,42 +18,57 @@ from training.prepared import Prepared
 from training.prepared_texts import Side, side_texts
 from training.splitting import comparison_key, digests
 from training.text_files import read_lines
+from translator.segmentation import is_blank
 
 
 class FurtherText:
-    """The sentences of text files, a line each, that no part of the corpus has; all of them are held in memory.
+    """The sentences of text files, a line each, that no part of the corpus has; they are held in memory.
 
-    Sentences are the same that differ in case, punctuation and spacing alone, as between train, dev and test.
+    Sentences are the same that differ in case, punctuation and spacing alone, as between train, dev and test; and from
+    those of train, where the vocabulary does not know all of their words, in unknown words alone.
 
     Attributes:
-        order: int64 [sentences], their numbers: those of the lines that are not empty.
-        left_out: how many of these lines are no sentences of it, by reason.
+        order: int64 [sentences], their numbers.
+        left_out: how many of the lines that are not empty are not there, by reason.
     """
 
     def __init__(self, files: Sequence[Path], prepared: Prepared, side: Side) -> None:
         """Raises `InputError` where a file cannot be read, or has nothing that is not in the corpus."""
-        self._lines = list(_sentences(files))
-        keys = digests(comparison_key(line) for line in self._lines)
-        first = first_occurrences(keys)
-        known = np.isin(keys, comparison_keys(prepared, side, ("train", "dev", "test")))
+        vocabulary, limit = prepared.vocabularies[side], prepared.record.corpus.maximum_length
+        lines = list(_sentences(files))
+        encoded = vocabulary.encode_batch(lines)
+        blank = np.array([is_blank(line) for line in lines], dtype=bool)
+        long = np.array([len(tokens) > limit for tokens in encoded], dtype=bool) & ~blank
+        keys = comparison_digests(lines)
+        as_prepared = keys if vocabulary.lossless else comparison_digests(map(vocabulary.decode, encoded))
+        known = np.isin(as_prepared, comparison_digests(side_texts(prepared, side, "train")))
+        for part in ("dev", "test"):
+            known |= np.isin(keys, comparison_digests(side_texts(prepared, side, part)))
+        usable = ~blank & ~long
+        repeated = usable & ~first_occurrences(keys)
+        chosen = usable & ~repeated & ~known
         self.left_out = {
-            "repeated": int(np.count_nonzero(~first)),
-            "in the corpus": int(np.count_nonzero(first & known)),
+            reason: int(np.count_nonzero(which))
+            for reason, which in (
+                ("without a word", blank),
+                ("too long", long),
+                ("repeated", repeated),
+                ("in the corpus", usable & ~repeated & known),
+            )
         }
-        self.order: NDArray[np.int64] = np.flatnonzero(first & ~known)
-        if not len(self.order):
+        self._sentences = [lines[number] for number in np.flatnonzero(chosen)]
+        self.order: NDArray[np.int64] = np.arange(len(self._sentences))
+        if not self._sentences:
             raise InputError(f"{', '.join(map(str, files))}: no sentence that the corpus does not have")
 
-    def source(self, number: int) -> str:
+    def sentence(self, number: int) -> str:
         """The sentence of this number."""
-        return self._lines[number]
+        return self._sentences[number]
 
 
-def comparison_keys(prepared: Prepared, side: Side, parts: Sequence[str]) -> NDArray[np.uint64]:
-    """Digests of the sentences on one side of some parts, without case, punctuation and spacing."""
-    return np.concatenate(
-        [digests(comparison_key(text) for text in side_texts(prepared, side, part)) for part in parts]
-    )
+def comparison_digests(texts: Iterable[str]) -> NDArray[np.uint64]:
+    """Digests of texts without case, punctuation and spacing, uint64 [texts]."""
+    return digests(map(comparison_key, texts))
 
 
 def _sentences(files: Sequence[Path]) -> Iterator[str]:

@@ -42,11 +42,11 @@ class TrainingTexts:
         vocabulary, numbers = prepared.source_vocabulary, range(len(prepared.train))
         known = [n for n in numbers if vocabulary.lossless or vocabulary.unk_id not in prepared.train.source(n)]
         self.left_out = {"unknown words": len(numbers) - len(known)}
-        keys = digests(self.source(number) for number in known)
+        keys = digests(self.sentence(number) for number in known)
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         self.order: NDArray[np.int64] = np.array(known, dtype=np.int64)[np.argsort(first[inverse], kind="stable")]
 
-    def source(self, number: int) -> str:
+    def sentence(self, number: int) -> str:
         """The source sentence of a pair."""
         return self._prepared.source_vocabulary.decode(self._prepared.train.source(number).tolist())
 
@@ -59,4 +59,4 @@ class TrainingTexts:
         vocabulary = self._prepared.target_vocabulary
         for number in np.sort(self.order).tolist():
             if vocabulary.lossless or vocabulary.unk_id not in self._prepared.train.target(number):
-                yield self.source(number), self.reference(number)
+                yield self.sentence(number), self.reference(number)

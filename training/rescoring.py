@@ -104,7 +104,7 @@ def corpus_bleu(texts: Sequence[str], references: Sequence[str]) -> float:
 @click.option(
     "--reverse",
     is_flag=True,
-    help="The model translates the other way: the list's score and log p(source | candidate) choose.",
+    help="The model translates the other way, and its score is log p(source | candidate).",
 )
 @device_option
 @click.option("--source", "source_file", required=True, type=click.Path(path_type=Path), help="One sentence a line.")
@@ -167,6 +167,10 @@ def rescore(
     scores = _scores(translator, sources, found.sentences, reverse=reverse)
     chosen = choose(found.sentences, scores, weight)
     if references is not None:
+        card, given = translator.card, "source | candidate" if reverse else "candidate | source"
+        console.print(
+            f"{card.name}, {card.source_language} to {card.target_language}, by log p({given})", soft_wrap=True
+        )
         _show(found.sentences, scores, weight, references, console)
     if output_file is not None:
         anew = [

@@ -23,6 +23,7 @@ from training.__main__ import main
 from training.distillation import Distillation
 from training.distillation_settings import Settings, settings_of
 from training.errors import InputError
+from training.further_text import FurtherText
 from training.preparation import prepare
 from training.prepared import Prepared
 from training.recipe import load_recipe
@@ -193,13 +194,21 @@ def backward() -> Translator:
     return Translator.load("fr-en")
 
 
+NEW = lines(SMOKE / "train.en")[58:64]
+
+
+def write(file: Path, text: Sequence[str]) -> Path:
+    file.write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
+    return file
+
+
 @pytest.fixture
 def further(tmp_path: Path) -> Path:
     """Six sentences that the sixty pairs do not have, and lines that are none."""
-    new = lines(SMOKE / "train.en")[58:64]
-    text = [new[0], "", *new[1:], "the CAT sees the dog", lines(SMOKE / "dev.en")[0], f"  {new[0].upper()} "]
+    held_out = [lines(SMOKE / f"{part}.en")[0] for part in ("dev", "test")]
+    none = ["the CAT sees the dog", "The cat sees the dog.", *held_out, f"  {NEW[0].upper()} ", "?! …", "dog " * 300]
     file = tmp_path / "further.en.gz"
-    file.write_bytes(gzip.compress("".join(f"{line}\n" for line in text).encode()))
+    file.write_bytes(gzip.compress("".join(f"{line}\n" for line in [NEW[0], "", *NEW[1:], *none]).encode()))
     return file
 
 
@@ -208,43 +217,55 @@ def test_text_of_the_source_language_is_translated_where_the_corpus_does_not_hav
 ) -> None:
     folder = distil(text_files=[further])
     found = pairs(folder)
-    assert [source for source, _ in found] == lines(SMOKE / "train.en")[58:64]
+    assert [source for source, _ in found] == NEW
     for source, target in found:
         assert translator.translate(source, SearchOptions(beam_size=3), split_sentences=False).text == target
     record = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
     assert record["left_out"] == {
-        "repeated": 1, "in the corpus": 2, "no translation": 0, "duplicates": 0, "held out": 0
+        "without a word": 1, "too long": 1, "repeated": 2, "in the corpus": 3, "no translation": 0
     }  # fmt: skip
     assert sorted(contents(folder)) == ["distillation.json", "train.en", "train.fr"]
+
+
+def test_what_train_has_is_known_again_where_the_vocabulary_lacks_words(small: Prepared, tmp_path: Path) -> None:
+    words = ["subwords.model_type=word", "subwords.source_vocabulary_size=25"]
+    recipe = load_recipe("smoke", [f"corpus.path={small.record.corpus.path}", *words])
+    corpus = prepare(recipe, tmp_path / "prepared", console=QUIET)
+    known = lines(SMOKE / "train.en")[:58]
+    with pytest.raises(InputError, match="no sentence that the corpus does not have"):
+        FurtherText([write(tmp_path / "known", known)], corpus, "source")
+    text = FurtherText([write(tmp_path / "more", [*known, "Astronomers of every country agree."])], corpus, "source")
+    assert [text.sentence(number) for number in text.order] == ["Astronomers of every country agree."]
 
 
 def test_a_teacher_of_the_other_direction_makes_sources_for_text_of_the_target_language(
     distil: Distil, backward: Translator, tmp_path: Path
 ) -> None:
     text = lines(SMOKE / "train.fr")[58:64]
-    (tmp_path / "further.fr").write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
-    found = pairs(distil(teacher=backward, text_files=[tmp_path / "further.fr"]))
+    found = pairs(distil(teacher=backward, text_files=[write(tmp_path / "further.fr", text)]))
     assert [target for _, target in found] == text
     for source, target in found:
         assert backward.translate(target, SearchOptions(beam_size=3), split_sentences=False).text == source
 
 
-def test_a_translation_that_dev_or_test_has_is_left_out(distil: Distil, backward: Translator, tmp_path: Path) -> None:
-    kept, dev = lines(SMOKE / "train.fr")[58], lines(SMOKE / "dev.fr")[0]
-    said = backward.translate(kept, SearchOptions(beam_size=3), split_sentences=False).text
+@pytest.mark.parametrize("part", ["dev", "test"])
+@pytest.mark.parametrize("languages", [("fr", "en"), ("en", "fr")])
+def test_a_translation_that_dev_or_test_has_is_left_out(
+    distil: Distil, backward: Translator, languages: tuple[str, str], part: str, tmp_path: Path
+) -> None:
+    read, written = languages
+    teacher = backward if read == "fr" else Translator.load("en-fr")
+    text = lines(SMOKE / f"train.{read}")[58:64]
+    said = teacher.translate(text[0], SearchOptions(beam_size=3), split_sentences=False).text
     corpus = tmp_path / "corpus"
     shutil.copytree(SMOKE, corpus)
-    for code, sentence in (("en", f"{said.upper()}!"), ("fr", dev)):
-        with (corpus / f"dev.{code}").open("a", encoding="utf-8") as file:
-            file.write(f"{sentence}\n")
-    for code in ("en", "fr"):
-        text = lines(corpus / f"train.{code}")[:58]
-        (corpus / f"train.{code}").write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
+    for code in languages:
+        write(corpus / f"train.{code}", lines(corpus / f"train.{code}")[:58])
+        more = f"{said.upper()}!" if code == written else lines(SMOKE / f"dev.{code}")[0]
+        write(corpus / f"{part}.{code}", [*lines(corpus / f"{part}.{code}"), more])
     prepared = prepare(load_recipe("smoke", [f"corpus.path={corpus}"]), tmp_path / "prepared", console=QUIET)
-    text = lines(SMOKE / "train.fr")[58:64]
-    (tmp_path / "further.fr").write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
-    folder = distil(teacher=backward, corpus=prepared, text_files=[tmp_path / "further.fr"])
-    assert [target for _, target in pairs(folder)] == text[1:]
+    folder = distil(teacher=teacher, corpus=prepared, text_files=[write(tmp_path / "further", text)])
+    assert [pair[read == "fr"] for pair in pairs(folder)] == text[1:]
     record = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
     assert record["left_out"]["held out"] == 1
 
@@ -256,7 +277,8 @@ def test_a_model_of_the_other_direction_chooses_from_the_beam(
     differing = 0
     for source, target in pairs(distil(teacher=forward, text_files=[further], reverse=backward, beam_size=4)):
         best = forward.translate(source, SearchOptions(beam_size=4, alternatives=3), split_sentences=False)
-        beam = {best.text: best.score} | {other.text: other.score for other in best.alternatives}
+        beam = {other.text: other.log_probability for other in best.alternatives}
+        beam[best.text] = best.sentences[0].log_probability
         channel = score_texts(backward, [(text, source) for text in beam])
         sums = {text: beam[text] + each.log_probability for text, each in zip(beam, channel, strict=True)}
         assert sums[target] == pytest.approx(max(sums.values()), abs=1e-3)
@@ -264,8 +286,24 @@ def test_a_model_of_the_other_direction_chooses_from_the_beam(
     assert differing
 
 
+def test_the_share_that_is_kept_is_what_the_other_direction_finds_likeliest(
+    distil: Distil, backward: Translator, further: Path
+) -> None:
+    forward = Translator.load("en-fr")
+    given = {"teacher": forward, "reverse": backward, "text_files": [further]}
+    every, folder = pairs(distil("every", **given)), distil("kept", kept_share=0.5, **given)
+    channel = score_texts(backward, [(target, source) for source, target in every])
+    by_agreement = sorted(
+        zip(every, channel, strict=True), key=lambda each: each[1].log_probability / len(each[0][0]), reverse=True
+    )
+    assert len(every) == 6
+    assert sorted(pairs(folder)) == sorted(pair for pair, _ in by_agreement[:3])
+    record = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
+    assert record["left_out"]["improbable"] == 3
+
+
 def test_text_that_brings_nothing_is_refused(distil: Distil, tmp_path: Path) -> None:
-    (tmp_path / "known").write_text("\nThe cat sees the dog\n", encoding="utf-8")
+    write(tmp_path / "known", ["", "The cat sees the dog"])
     with pytest.raises(InputError, match="known: no sentence that the corpus does not have"):
         distil(text_files=[tmp_path / "known"])
     with pytest.raises(InputError, match="none: No such file"):
@@ -316,6 +354,36 @@ def test_interrupted_it_goes_on_with_the_next_shard_and_ends_the_same(
     assert contents(tmp_path / "parts") == contents(whole)
 
 
+def test_text_goes_on_where_it_was_and_only_with_the_same_text_and_model_of_the_other_direction(
+    distil: Distil, backward: Translator, small: Prepared, further: Path, tmp_path: Path
+) -> None:
+    forward = Translator.load("en-fr")
+    given = {"teacher": forward, "text_files": [further], "shard_pairs": 2}
+    whole = distil("whole", reverse=backward, **given)
+    settings = chosen(forward, small, text_files=[further], reverse=backward, shard_pairs=2)
+    done: list[int] = []
+
+    def until_the_second(count: int) -> None:
+        done.append(count)
+        if sum(done) > 3:
+            raise KeyboardInterrupt
+
+    parts = Distillation(tmp_path / "parts", small, settings, [further])
+    with pytest.raises(KeyboardInterrupt):
+        parts.run(forward, until_the_second, reverse=backward)
+    with pytest.raises(InputError, match="was begun with another --reverse-model; name"):
+        distil("parts", **given)
+    other = write(tmp_path / "other", NEW)
+    with pytest.raises(InputError, match=r"was begun with another text \(--text\); name"):
+        distil("parts", reverse=backward, **(given | {"text_files": [other]}))
+    again = Distillation(tmp_path / "parts", small, settings, [further])
+    assert again.done == 2
+    rest: list[int] = []
+    again.run(forward, rest.append, reverse=backward)
+    assert sum(rest) == 4
+    assert contents(tmp_path / "parts") == contents(whole)
+
+
 def test_a_damaged_shard_is_named(translator: Translator, small: Prepared, tmp_path: Path) -> None:
     work = Distillation(tmp_path / "it", small, chosen(translator, small))
     (tmp_path / "it" / "shards").mkdir(parents=True)
@@ -326,10 +394,26 @@ def test_a_damaged_shard_is_named(translator: Translator, small: Prepared, tmp_p
     assert work.run(translator, lambda count: None).finished
 
 
+def test_a_corpus_whose_dev_and_test_are_drawn_from_it_has_no_text_beside_it(
+    distil: Distil, small: Prepared, further: Path, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus"
+    shutil.copytree(str(small.record.corpus.path), corpus)
+    for code in ("en", "fr"):
+        (corpus / f"test.{code}").unlink()
+    recipe = load_recipe("smoke", [f"corpus.path={corpus}", "corpus.held_out_pairs=5"])
+    with pytest.raises(InputError, match="brings no test, which would be drawn from such text, too; make a folder of"):
+        distil(corpus=prepare(recipe, tmp_path / "prepared", console=QUIET), text_files=[further])
+    table = write(tmp_path / "pairs.tsv", ["\t".join(pair) for pair in pairs(SMOKE)])
+    recipe = load_recipe("smoke", [f"corpus.path={table}", "corpus.kind=tsv", "corpus.held_out_pairs=5"])
+    with pytest.raises(InputError, match='is of kind = "tsv", and such text stands beside a folder'):
+        distil(corpus=prepare(recipe, tmp_path / "prepared", console=QUIET), text_files=[further])
+
+
 def test_what_stands_in_the_way_is_left_as_it_is(distil: Distil, translator: Translator, small: Prepared) -> None:
     folder = distil()
     before = contents(folder)
-    with pytest.raises(InputError, match="was begun with another beam_size, mixed; name another folder"):
+    with pytest.raises(InputError, match="was begun with another --beam-size, --mix; name another folder"):
         Distillation(folder, small, chosen(translator, small, beam_size=2, mixed=True))
     assert contents(folder) == before
     with pytest.raises(InputError, match="holds something else; name another folder"):
@@ -390,16 +474,46 @@ def test_killed_and_run_again_it_ends_with_the_same_files_and_a_student_trains_o
     assert (tmp_path / "student" / "model" / "card.json").is_file()
 
 
+def test_the_command_has_the_other_direction_choose_and_names_the_folder_by_the_side_of_the_text(
+    prepared: Path, further: Path, backward: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = ROOT / "training" / "recipes" / "smoke.toml"
+    monkeypatch.chdir(tmp_path)
+    text = write(tmp_path / "more.en", [f"{sentence[:-1]} and a letter." for sentence in NEW])
+    options = ["distill", recipe, "--prepared", prepared, "--model", "en-fr", "--text", text]
+    folders = {}
+    for name, more in {"plain": (), "chosen": ("--reverse-model", "fr-en", "--keep", "0.5")}.items():
+        result = CliRunner().invoke(main, [*map(str, options), *more])
+        assert (result.exit_code, result.stdout) == (0, "corpora/smoke-further\n"), result.output
+        folders[name] = Path("corpora/smoke-further").rename(name)
+    plain, chosen_ones = (pairs(folders[name]) for name in ("plain", "chosen"))
+    assert len(plain) == 2 * len(chosen_ones) == len(NEW)
+    assert not set(chosen_ones) <= set(plain)
+    back = write(tmp_path / "more.fr", [target for _, target in plain])
+    result = CliRunner().invoke(
+        main, ["distill", str(recipe), "--prepared", str(prepared), "--model", "fr-en", "--text", str(back)]
+    )
+    assert (result.exit_code, result.stdout) == (0, "corpora/smoke-back\n"), result.output
+
+
 def test_wrong_arguments_are_told_in_one_line(teacher: Path, prepared: Path, tmp_path: Path) -> None:
     options = ["--prepared", prepared, "--output", tmp_path / "it"]
     assert str(tmp_path / "none") in complaint(distil_by_command(*options, "--model", tmp_path / "none"))
     assert "--beam-size" in complaint(distil_by_command(*options, "--model", teacher, "--beam-size", "0"))
     assert "'--model'" in complaint(distil_by_command(*options))
     text = ("--model", teacher, "--text", SMOKE / "train.en")
-    assert "--text and --mix exclude" in complaint(distil_by_command(*options, *text, "--mix"))
+    for option in ("--mix", "--nearest-reference"):
+        assert f"--text and {option} exclude" in complaint(distil_by_command(*options, *text, option))
+    assert "nothing to choose from" in complaint(
+        distil_by_command(*options, *text, "--reverse-model", "fr-en", "--beam-size", "1")
+    )
+    assert "none' does not exist" in complaint(
+        distil_by_command(*options, "--model", teacher, "--text", tmp_path / "none")
+    )
     assert "exclude each other" in complaint(
         distil_by_command(*options, "--model", teacher, "--reverse-model", "fr-en", "--nearest-reference")
     )
+    assert "--keep needs a --reverse-model" in complaint(distil_by_command(*options, *text, "--keep", "0.5"))
     assert "no sentence that the corpus does not have" in complaint(distil_by_command(*options, *text))
     (tmp_path / "it").mkdir()
     (tmp_path / "it" / "mine.txt").write_text("mine", encoding="utf-8")

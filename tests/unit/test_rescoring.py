@@ -175,6 +175,7 @@ def test_the_command_chooses_and_reports(
         (line,) = [line for line in result.stderr.splitlines() if line.startswith(name)]
         assert float(line.split()[-1]) == pytest.approx(sacrebleu.corpus_bleu(texts, [REFERENCES]).score, abs=0.005)
     assert "nrefs:1|case:mixed" in result.stderr
+    assert "en to fr, by log p(candidate | source)" in result.stderr
     anew = read_n_best(tmp_path / "anew", 3)
     assert [candidates[0].text for candidates in anew.sentences] == result.stdout.splitlines()
     for candidates, old, each in zip(anew.sentences, LISTS, scores, strict=True):
@@ -198,6 +199,11 @@ def test_a_weight_may_be_given_or_tuned_and_the_direction_turned(
     other_way = run(*basis, "--weight", "1", "--reverse")
     reversed_scores = model_scores(translator, SOURCES, LISTS, reverse=True)
     assert other_way.stdout.splitlines() == choose(LISTS, reversed_scores, 1.0)
+    # What is best differs: by the model's own direction the weights would be others.
+    reverse_tuned = run(*basis, "--reverse", "--tune", files["source"], files["list"], files["reference"])
+    expected = tuned_weight(LISTS, reversed_scores, REFERENCES)
+    assert reverse_tuned.stderr.startswith(f"weight {expected:g},")
+    assert expected != tuned_weight(LISTS, model_scores(translator, SOURCES, LISTS), REFERENCES)
     both = run(*basis, "--weight", "0", "--tune", files["source"], files["list"], files["reference"])
     assert both.exit_code == 2
     assert "exclude each other" in both.stderr
