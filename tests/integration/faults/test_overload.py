@@ -73,12 +73,17 @@ def test_while_it_is_overloaded_requests_are_refused_at_the_door(
         os.kill(decoder, signal.SIGCONT)
 
         assert [one.result().status_code for one in taken_in] == [200]
-    assert requests.post(server.url + "/translate", json=GOOD).status_code == 200
+    # The request that has its answer may not have left yet, and then takes the only place.
+    statuses = [requests.post(server.url + "/translate", json=GOOD).status_code]
+    until(
+        lambda: statuses[-1] == 200 or statuses.append(requests.post(server.url + "/translate", json=GOOD).status_code)
+    )
+    assert set(statuses) <= {200, 503}
     assert server.end() == 0
     # Where the queue is full, the first one is refused by it, and so closes the door.
     at_the_door = 3 if reason == "queue_full" else 4
     lines = [json.loads(line) for line in server.errors.splitlines() if '"requests refused"' in line]
-    assert sum(line["count"] for line in lines) == at_the_door
+    assert sum(line["count"] for line in lines) in range(at_the_door, at_the_door + len(statuses))
     assert {line["reason"] for line in lines} == {reason}
     assert "Traceback" not in server.errors
     assert not re.search("station|child", server.errors), "no text of anybody"
