@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from http.client import HTTPResponse
-from threading import Thread
+from threading import Semaphore, Thread
 from typing import Any
 
 import pytest
@@ -145,10 +145,19 @@ def test_a_thread_that_waits_for_its_client_s_next_request_gives_way_to_who_wait
     worker: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(arrival_worker, "_LINGERING_SECONDS", REST_SECONDS)
+    may_go_on = ArrivalWorker._may_go_on
+    lingering = Semaphore(0)
+
+    def seen(worker: ArrivalWorker, conn: Any) -> bool:
+        if may := may_go_on(worker, conn):
+            lingering.release()
+        return may
+
+    monkeypatch.setattr(ArrivalWorker, "_may_go_on", seen)
     with worker.connect() as one, worker.connect() as other, worker.connect() as new:
         for connection in (one, other):  # there are two threads
             assert status(connection, HEALTH) == 200
-        time.sleep(0.2)  # until both wait
+            assert lingering.acquire(timeout=PATIENCE)  # or the first would already give way to the second
         new.sendall(HEALTH)
         assert waits(new)
         one.sendall(HEALTH)
