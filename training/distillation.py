@@ -28,13 +28,14 @@ from training.errors import InputError
 from training.folders import written_whole
 from training.further_text import FurtherText, comparison_digests
 from training.n_best import Candidate
-from training.prepared import SIDES, Prepared
+from training.prepared import Prepared
 from training.prepared_texts import Side, TrainingTexts, side_texts
 from training.rescoring import EVEN, choose, model_scores, oracle
 from training.splitting import Pair, comparison_key, digest
 from translator.config import SearchOptions
 from translator.pipeline import Translator
 from translator.translation import Translation
+from translator.vocabulary import SIDES
 
 RECORD_FILE = "distillation.json"
 _SHARDS = "shards"

@@ -22,11 +22,13 @@ from training.cost import (
     training_memory,
 )
 from training.hardware import choose_device, has_fast_bfloat16
+from training.initial_model import describe_start
 from training.meter import Meter, memory_available, memory_in_use
-from training.prepared import SIDES, Prepared
+from training.prepared import Prepared
 from training.recipe import Recipe
 from training.trial import Trial
 from translator.config import ModelConfig
+from translator.vocabulary import SIDES
 
 _PERCENTILES = (50, 90, 95, 99, 100)
 _WARM_UP_UPDATES = 2
@@ -83,9 +85,7 @@ def dry_run(recipe: Recipe, prepared: Prepared, console: Console) -> None:
     low_precision = recipe.optimisation.precision == "bfloat16" and has_fast_bfloat16(device)
     console.print(_corpus_table(prepared), _length_table(prepared), _network_table(config))
     if recipe.initial_model is not None:
-        console.print(
-            f"Initial weights and vocabularies: those of {recipe.initial_model}", highlight=False, markup=False
-        )
+        console.print(describe_start(recipe, recipe.initial_model), highlight=False, markup=False)
     for notice in prepared.record.notices:
         console.print(f"Note: {notice}", highlight=False, markup=False)
     available = memory_available(device)

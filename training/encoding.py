@@ -16,8 +16,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from training.cleaning import LengthLimits
-from training.prepared import SIDES
-from translator.vocabulary import Vocabulary
+from translator.vocabulary import SIDES, Vocabulary
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,17 @@
 
 Its weights and its vocabularies are taken over, which settles the network's shape and the sizes of the vocabularies.
 What a recipe leaves out of these in its sections `model` and `subwords` is as in that model, and not as in the paper;
-what it states has to be the same. Loads no torch.
+what it states has to be the same.
+
+One of the two languages may be another one (Zoph, Yuret, May & Knight 2016, *Transfer Learning for Low-Resource Neural
+Machine Translation*): a model from German to English begins with one from French to English. The vocabulary of that
+side is then learnt from the corpus, with a size of its own. Loads no torch.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +22,12 @@ from training.run_state import RunFolder
 from translator.card import CARD_FILE, Card
 from translator.config import ModelConfig
 from translator.description import SHIPPED_MODELS, Description, ModelDirectoryError, model_path, read_description
-from translator.vocabulary import Vocabulary
+from translator.vocabulary import SIDES, Vocabulary
 
 if TYPE_CHECKING:
-    from training.recipe import Recipe
+    from training.recipe import CorpusSection, Recipe
 
+_LEARNT = "unigram"  # what SentencePiece learns of a new language, where the recipe does not say
 ONE_MODEL = (
     "is one model, and no ensemble; name one of them, the mean of several of one run (python -m training average), or "
     "learn from what the ensemble translates (python -m training distill)"
@@ -85,11 +89,16 @@ def completed(document: dict[str, Any], *, resume: bool = False) -> dict[str, An
     Raises:
         InputError: as `describe_initial_model`.
     """
-    name = document.get("initial_model")
+    name, corpus = document.get("initial_model"), document.get("corpus")
     if not isinstance(name, str):  # none, or what is no name: that the recipe's own checks say
         return document
+    described = describe_initial_model(name, resume=resume)
+    sections = _sections_of(described.config)
+    wanted = [corpus.get(f"{side}_language") for side in SIDES] if isinstance(corpus, dict) else []
+    if wanted != [_language(described.card, side) for side in SIDES]:
+        sections["subwords"]["model_type"] = _LEARNT
     filled = dict(document)
-    for section, shape in _sections_of(describe_initial_model(name, resume=resume).config).items():
+    for section, shape in sections.items():
         stated = document.get(section, {})
         filled[section] = {**shape, **stated} if isinstance(stated, dict) else stated
     return filled
@@ -102,8 +111,8 @@ def check_initial_model(recipe: Recipe, *, resume: bool = False) -> None:
         resume: for a run that goes on, whose initial model is no more than a shape and vocabularies.
 
     Raises:
-        InputError: it cannot be used, translates other languages than the recipe's, has another shape, or is what the
-            recipe's run will write.
+        InputError: it cannot be used, has neither of the recipe's languages on its side, has another shape, or is what
+            the recipe's run will write.
     """
     if recipe.initial_model is not None:
         described = describe_initial_model(recipe.initial_model, resume=resume)
@@ -130,17 +139,19 @@ def _check_place(recipe: Recipe, path: Path) -> None:
 def _check_fit(recipe: Recipe, card: Card, config: ModelConfig) -> None:
     """Raise InputError where the recipe cannot go on from its initial model: other languages, another shape."""
     name, corpus = recipe.initial_model, recipe.corpus
-    its_own, wanted = (f"{each.source_language} to {each.target_language}" for each in (card, corpus))
-    if its_own != wanted:
+    known = _known_sides(recipe, card)
+    if not known:
+        its_own, wanted = (f"{each.source_language} to {each.target_language}" for each in (card, corpus))
         raise InputError(
-            f"initial_model: {name} translates {its_own}, and the recipe's corpus is {wanted}; name a model of these "
-            "languages, or leave it out (--set initial_model=)"
+            f"initial_model: {name} translates {its_own}, and the recipe's corpus is {wanted}; name a model with "
+            "one of these languages on the same side, or leave it out (--set initial_model=)"
         )
+    learnt = {f"{side}_vocabulary_size" for side in SIDES if side not in known}
     differing = {
         f"{section}.{key}": (getattr(getattr(recipe, section), key), value)
         for section, shape in _sections_of(config).items()
         for key, value in shape.items()
-        if getattr(getattr(recipe, section), key) != value
+        if key not in learnt and getattr(getattr(recipe, section), key) != value
     }
     if differing:
         values = ", ".join(
@@ -159,10 +170,28 @@ def initial_vocabularies(recipe: Recipe) -> dict[str, Vocabulary]:
     if recipe.initial_model is None:
         return {}
     described = describe_initial_model(recipe.initial_model)
-    return {"source": described.source_vocabulary, "target": described.target_vocabulary}
+    return {side: described.vocabularies[side] for side in _known_sides(recipe, described.card)}
 
 
-def _sections_of(config: ModelConfig) -> Mapping[str, Mapping[str, Any]]:
+def describe_start(recipe: Recipe, name: str) -> str:
+    """What the run begins with, in a sentence. `name` is that in the model's card. Raises InputError."""
+    given = initial_vocabularies(recipe)
+    what = "vocabularies" if len(given) == len(SIDES) else f"{next(iter(given))} vocabulary"
+    shown = recipe.initial_model if name == recipe.initial_model else f"{name} ({recipe.initial_model})"
+    return f"Initial weights and {what}: those of {shown}."
+
+
+def _known_sides(recipe: Recipe, card: Card) -> list[str]:
+    """The sides whose language is the model's, too."""
+    return [side for side in SIDES if _language(card, side) == _language(recipe.corpus, side)]
+
+
+def _language(translates: Card | CorpusSection, side: str) -> str:
+    language: str = getattr(translates, f"{side}_language")
+    return language
+
+
+def _sections_of(config: ModelConfig) -> dict[str, dict[str, Any]]:
     """What the sections of a recipe say of this shape."""
     sections: dict[str, dict[str, Any]] = {"model": {}, "subwords": {}}
     for key in ModelConfig.model_fields:

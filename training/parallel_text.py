@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.errors import InputError
-from training.prepared import SIDES, Prepared
+from training.prepared import Prepared
 from training.text_files import read_lines
+from translator.vocabulary import SIDES
 
 _SECONDS_WITHOUT_A_BYTE = 30.0
 

@@ -9,7 +9,7 @@ files until these are complete. The files written are the same whatever the numb
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from training.initial_model import initial_vocabularies
 from training.prepared import (
     PREPARATION_VERSION,
     RECORD_FILE,
-    SIDES,
     Prepared,
     PreparedRecord,
     checksums_of_vocabularies,
@@ -40,6 +39,7 @@ from training.text_files import MosesPairs
 from training.train_text import MaskedLines, TrainText, in_chunks
 from training.workers import Workers, usable_processes
 from translator.files import sha256_of
+from translator.vocabulary import SIDES
 
 # The split and the vocabularies do not follow the recipe's seed, so that models of different seeds can be compared.
 _SEED = 1
@@ -71,8 +71,8 @@ def prepare_or_reuse(recipe: Recipe, *, console: Console, processes: int = 1) ->
     """The recipe's folder under prepared/, made now unless it was made from the same text by the same settings.
 
     It is the same text if the SHA-256 of all its files is the same, whatever their time and size; of a data set of the
-    hub, if its fingerprint is. The settings are the sections `corpus` and `subwords`, the SHA-256 of the vocabularies
-    where they are an initial model's, and what the program itself makes of all this
+    hub, if its fingerprint is. The settings are the sections `corpus` and `subwords`, the SHA-256 of those
+    vocabularies that are an initial model's, and what the program itself makes of all this
     (`training.prepared.PREPARATION_VERSION`).
 
     Raises:
@@ -105,8 +105,8 @@ def _is_current(recipe: Recipe, folder: Path, console: Console) -> bool:
     if (record.corpus, record.subwords, record.preparation_version) != expected:
         return False
     given = checksums_of_vocabularies(initial_vocabularies(recipe))
-    # Those of an initial model may have been learnt here, from the same text.
-    if given != (_checksums_in(folder) if given else record.vocabularies_sha256):
+    # That of an initial model may have been learnt here, from the same text.
+    if not given.keys() >= record.vocabularies_sha256.keys() or not given.items() <= _checksums_in(folder).items():
         return False
     if recipe.corpus.kind == "libreoffice-help" and not recipe.corpus_path.exists():
         return True  # what Debian has is the same text under the same name
@@ -124,12 +124,12 @@ def _is_current(recipe: Recipe, folder: Path, console: Console) -> bool:
     return record.sha256 == corpus.checksums()
 
 
-def _checksums_in(folder: Path) -> dict[str, str] | None:
-    """Of the vocabularies in a prepared folder, by side; None where they cannot be read."""
+def _checksums_in(folder: Path) -> dict[str, str]:
+    """Of the vocabularies in a prepared folder, by side; none where they cannot be read."""
     try:
         return {side: sha256_of(folder / f"{side}.model") for side in SIDES}
     except OSError:
-        return None
+        return {}
 
 
 class _Preparation:
@@ -151,12 +151,12 @@ class _Preparation:
             sha256 = self._corpus.checksums()
         train = self._write_text()
         given = initial_vocabularies(self._recipe)
-        with self._stages.stage("vocabularies", "Copying the vocabularies" if given else "Learning the vocabularies"):
-            if given:
-                for side, vocabulary in given.items():
-                    (self._folder / f"{side}.model").write_bytes(vocabulary.model_bytes)
-            else:
-                self._learn_vocabularies(train)
+        learnt = [side for side in SIDES if side not in given]
+        with self._stages.stage("vocabularies", "Learning the vocabularies" if learnt else "Copying the vocabularies"):
+            for side, vocabulary in given.items():
+                (self._folder / f"{side}.model").write_bytes(vocabulary.model_bytes)
+            if learnt:
+                self._learn_vocabularies(train, learnt)
         section = self._recipe.corpus
         limits = LengthLimits(section.maximum_length, section.maximum_ratio)
         removed = {"empty": train.empty, "duplicates": train.duplicates} | self._encode(
@@ -242,14 +242,15 @@ class _Preparation:
         source, target = (self._folder / f"{name}.{side}.txt" for side in SIDES)
         return MosesPairs(source, target)
 
-    def _learn_vocabularies(self, train: TrainText) -> None:
+    def _learn_vocabularies(self, train: TrainText, sides: Sequence[str]) -> None:
         most = SAMPLE_PAIRS[self._recipe.subwords.model_type]
         mask = train.sample(most, seed=_SEED)
         if mask is not train.kept:
             self._notices.append(f"the vocabularies were learnt from {most:,} of {len(train):,} pairs")
-        texts = {side: MaskedLines(file, mask) for side, file in zip(SIDES, train.files, strict=True)}
+        files = dict(zip(SIDES, train.files, strict=True))
+        texts = {side: MaskedLines(files[side], mask) for side in sides}
         learnt = self._workers.map(partial(_learn_vocabulary, self._recipe.subwords), texts.items())
-        for side, (model, remarks) in zip(SIDES, learnt, strict=True):
+        for side, (model, remarks) in zip(sides, learnt, strict=True):
             (self._folder / f"{side}.model").write_bytes(model)
             self._notices += [f"{side}: {remark}" for remark in remarks]
 

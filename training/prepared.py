@@ -23,13 +23,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from training.errors import InputError
 from training.recipe import CorpusSection, SubwordsSection
-from translator.vocabulary import Vocabulary
+from translator.vocabulary import SIDES, Vocabulary
 
 FORMAT_VERSION = 1
 #: Counts up whenever the program makes something else of the same corpus and settings.
 PREPARATION_VERSION = 2
 RECORD_FILE = "prepared.json"
-SIDES = ("source", "target")
 # Enough to know how frequent a word is.
 _COUNTED_SENTENCES = 200_000
 

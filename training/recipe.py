@@ -72,7 +72,8 @@ class SubwordsSection(Section):
     """The units of text: SentencePiece trained on each side of the training pairs, or those of an initial_model."""
 
     model_type: Literal["unigram", "bpe", "char", "word"] = Field(
-        default="word", description="What SentencePiece learns; not used where the recipe names an initial_model."
+        default="word",
+        description="What SentencePiece learns. Of a language that an initial_model lacks: by default unigram.",
     )
     source_vocabulary_size: int = Field(default=160_000, gt=2, description="Special symbols included.")
     target_vocabulary_size: int = Field(default=80_000, gt=2, description="Special symbols included.")
@@ -206,7 +207,8 @@ class Recipe(Section):
         default=None,
         description="A model directory, or the name of a shipped model, whose weights training begins with and whose "
         "vocabularies it takes over; None: random weights and vocabularies of its own. The keys of the sections model "
-        "and subwords that say its shape may then be left out, and must not say another.",
+        "and subwords that say its shape may then be left out, and must not say another. One of the two languages may "
+        "be another than the model's; its vocabulary is then learnt.",
     )
     corpus: CorpusSection
     subwords: SubwordsSection = SubwordsSection()
@@ -238,8 +240,8 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = (), *, resu
         resume: for a run that goes on; see `check_initial_model`.
 
     Raises:
-        InputError: also where its `initial_model` cannot be used, translates other languages, has another shape or is
-            what the run will write.
+        InputError: also where its `initial_model` cannot be used, has neither language on its side, has another shape
+            or is what the run will write.
     """
     recipe = read_recipe(path_or_name, overrides, Recipe, partial(completed, resume=resume))
     check_initial_model(recipe, resume=resume)

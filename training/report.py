@@ -9,6 +9,7 @@ from rich.console import Console
 
 from training.batches import BatchSampler
 from training.distributed import World
+from training.initial_model import describe_start
 from training.prepared import Prepared
 from training.recipe import Recipe
 from training.run_state import Position
@@ -40,11 +41,7 @@ def describe_run(
         highlight=False,
     )
     if initial_model is not None:
-        console.print(
-            f"Initial weights and vocabularies: those of {initial_model.name} ({recipe.initial_model}).",
-            highlight=False,
-            markup=False,
-        )
+        console.print(describe_start(recipe, initial_model.name), highlight=False, markup=False)
     if recipe.optimisation.precision == "bfloat16" and not low_precision:
         console.print("This machine has no fast bfloat16; training in float32 instead.")
 

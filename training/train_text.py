@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.cleaning import clean_chunk, first_occurrences
-from training.prepared import SIDES
 from training.splitting import Draw, Pair, comparison_key, digests, draw
 from training.workers import Workers
+from translator.vocabulary import SIDES
 
 CHUNK_PAIRS = 5_000
 _MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing

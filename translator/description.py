@@ -45,6 +45,11 @@ class Description:
     target_vocabulary: Vocabulary
     card: Card
 
+    @property
+    def vocabularies(self) -> dict[str, Vocabulary]:
+        """By side."""
+        return {"source": self.source_vocabulary, "target": self.target_vocabulary}
+
 
 def model_path(path: str | Path) -> Path:
     """`path` itself where it is a directory, else that of the shipped model of this name."""

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import sentencepiece
 
+#: A model has a vocabulary for each.
+SIDES = ("source", "target")
 # SentencePiece writes a space as U+2581, so a U+2581 of the text itself (and the escape symbol) must wear another coat.
 _SPACE_SYMBOL = "\u2581"
 _ESCAPE = "\ue000"

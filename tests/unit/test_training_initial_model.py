@@ -103,8 +103,9 @@ def test_another_shape_is_refused_with_both_values_and_what_to_do(load: Load, in
 
 
 def test_other_languages_are_refused(load: Load, initial: Path) -> None:
-    with pytest.raises(InputError, match=r"translates en to fr, and the recipe's corpus is en to de"):
-        load(initial, "corpus.target_language=de")
+    """Also where they are the model's the other way round."""
+    with pytest.raises(InputError, match=r"translates en to fr, .* corpus is fr to en; name a model with one of these"):
+        load(initial, "corpus.source_language=fr", "corpus.target_language=en")
 
 
 @pytest.mark.parametrize(
