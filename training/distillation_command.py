@@ -177,7 +177,7 @@ def _shown(total: int, done: int, what: str, console: Console) -> Iterator[Calla
             done += count
             bar.advance(task, count)
             now = time.monotonic()
-            if not console.is_terminal and now - last >= _SECONDS_BETWEEN_LINES:
+            if not console.is_terminal and done > before and now - last >= _SECONDS_BETWEEN_LINES:
                 last = now
                 speed = (done - before) / (now - begun)
                 left = (total - done) / speed / 60

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from io import StringIO
 from pathlib import Path
 
 import click.testing
@@ -19,6 +20,7 @@ import sacrebleu
 from click.testing import CliRunner
 from rich.console import Console
 
+from training import distillation_command
 from training.__main__ import main
 from training.distillation import Distillation
 from training.distillation_settings import Settings, settings_of
@@ -494,6 +496,18 @@ def test_the_command_has_the_other_direction_choose_and_names_the_folder_by_the_
         main, ["distill", str(recipe), "--prepared", str(prepared), "--model", "fr-en", "--text", str(back)]
     )
     assert (result.exit_code, result.stdout) == (0, "corpora/smoke-back\n"), result.output
+
+
+def test_the_time_left_is_told_once_something_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To choose from the beam of long sentences may take longer than from one line to the next."""
+    monkeypatch.setattr(distillation_command, "_SECONDS_BETWEEN_LINES", 0.0)
+    told = Console(file=StringIO(), width=100)
+    with distillation_command._shown(10, 0, "pairs", told) as advance:
+        for count in (0, 4, 0):
+            advance(count)
+    assert isinstance(told.file, StringIO)
+    written = told.file.getvalue().splitlines()
+    assert [line.split(",")[0] for line in written] == ["4 of 10 pairs"] * 2
 
 
 def test_wrong_arguments_are_told_in_one_line(teacher: Path, prepared: Path, tmp_path: Path) -> None:
