@@ -107,7 +107,7 @@ def requirements() -> list[str]:
 
 @pytest.mark.parametrize("requirement", requirements())
 def test_every_requirement_has_a_lower_bound_and_is_pinned(requirement: str) -> None:
-    match = re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z0-9,-]+\])?(>=|==)([0-9.]+)(?:,<[0-9.]+)?", requirement)
+    match = re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z0-9,-]+\])?(>=|==)((?:\d+!)?[0-9.]+)(?:,<[0-9.]+)?", requirement)
     assert match
     pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)$", CONSTRAINTS, flags=re.MULTILINE))
     by_name = {name.lower().replace("_", "-"): version for name, version in pins.items()}
@@ -122,7 +122,7 @@ def version_key(version: str) -> tuple[int, ...]:
 def test_constraints_pin_torch_and_leave_its_cuda_packages_to_its_build() -> None:
     lines = [line for line in CONSTRAINTS.splitlines() if not line.startswith("#")]
     assert "torch==2.13.0" in lines
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines)
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==(?:\d+!)?[A-Za-z0-9.]+", line) for line in lines)
     assert not [line for line in lines if line.startswith(("nvidia", "cuda", "triton"))]
 
 

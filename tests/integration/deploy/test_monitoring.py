@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from pathlib import Path
@@ -10,6 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models import dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.deploy.files import (
@@ -101,12 +103,8 @@ def test_promtool_understands_every_query_of_the_dashboard(tmp_path: Path) -> No
 
 
 def test_grafana_s_own_types_know_every_field_of_the_dashboard() -> None:
-    dashboard = pytest.importorskip(
-        "grafana_foundation_sdk.models.dashboard", reason="PyPI's grafana-foundation-sdk is not installed"
-    )
-    importlib.import_module("grafana_foundation_sdk.cog.plugins").register_default_plugins()
-    encoder = importlib.import_module("grafana_foundation_sdk.cog.encoder").JSONEncoder
-    again = json.loads(encoder().encode(dashboard.Dashboard.from_json(DASHBOARD)))
+    register_default_plugins()
+    again = json.loads(JSONEncoder().encode(dashboard.Dashboard.from_json(DASHBOARD)))
     assert lost(DASHBOARD, again) == []
 
 
