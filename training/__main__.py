@@ -140,7 +140,8 @@ def train(recipe: str, overrides: tuple[str, ...], resume: bool, prepared: Path 
     """Train the recipe's model and write its model directory.
 
     Where the recipe names an `initial_model` (--set initial_model=en-fr), a model directory or a shipped model,
-    training begins with its weights and vocabularies.
+    training begins with its weights and vocabularies. Where one of its languages is another than the corpus's, the
+    vocabulary of that side is learnt.
 
     On several GPUs: torchrun --nproc-per-node 8 -m training train RECIPE
     """

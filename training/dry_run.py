@@ -22,7 +22,7 @@ from training.cost import (
     training_memory,
 )
 from training.hardware import choose_device, has_fast_bfloat16
-from training.initial_model import describe_start
+from training.initial_model import begins_with_a_translator, describe_start
 from training.meter import Meter, memory_available, memory_in_use
 from training.prepared import Prepared
 from training.recipe import Recipe
@@ -85,7 +85,7 @@ def dry_run(recipe: Recipe, prepared: Prepared, console: Console) -> None:
     low_precision = recipe.optimisation.precision == "bfloat16" and has_fast_bfloat16(device)
     console.print(_corpus_table(prepared), _length_table(prepared), _network_table(config))
     if recipe.initial_model is not None:
-        console.print(describe_start(recipe, recipe.initial_model), highlight=False, markup=False)
+        console.print(describe_start(recipe), highlight=False, markup=False)
     for notice in prepared.record.notices:
         console.print(f"Note: {notice}", highlight=False, markup=False)
     available = memory_available(device)
@@ -127,7 +127,7 @@ def dry_run(recipe: Recipe, prepared: Prepared, console: Console) -> None:
     table.add_row("FLOP of all updates", f"{flops.mean() * trial.updates:.3g}")
     console.print(table)
     measurements = max(1, round(recipe.optimisation.epochs / recipe.evaluation.every_epochs))
-    measurements += recipe.initial_model is not None  # of what it begins with
+    measurements += begins_with_a_translator(recipe)
     console.print(
         f"The time is that of the updates; {measurements:,} measurements on dev come on top. The range says how much "
         "it depends on the batches that were tried, not how busy this machine will be. The model was thrown away.",

@@ -26,8 +26,8 @@ def first_network(recipe: Recipe, prepared: Prepared, *, resume: bool = False) -
     """The network in float32 on the CPU, and the model that the recipe begins with; None: its weights were drawn.
 
     Weights that are stored as bfloat16 or in 8 bits are what the initial model computes with in float32. Where
-    the initial model has another language, an entry of the vocabulary begins as the one that is written the same, or,
-    where none is, as one drawn at random (Zoph et al. 2016, section 2).
+    the initial model has another language, an entry of the vocabulary begins as the one that is written the same; where
+    none is, it begins as one drawn at random (Zoph et al. 2016).
 
     Args:
         resume: the run goes on, so that no weights are taken from the initial model. It may then be any model of the
@@ -78,6 +78,8 @@ def _take_weights(model: Seq2Seq, described: Description, prepared: Prepared, *,
 def _rows(vocabulary: Vocabulary, other: Vocabulary, drawing: torch.Generator) -> Tensor:
     """For each entry of `other` the one of `vocabulary` that it begins as, int64 [entries of `other`]."""
     written = {piece: row for row, piece in enumerate(vocabulary.pieces(range(vocabulary.size)))}
-    drawn = torch.randint(vocabulary.size, (other.size,), generator=drawing).tolist()
+    symbols = (vocabulary.pad_id, vocabulary.unk_id, vocabulary.eos_id)
+    ordinary = torch.tensor([row for row in range(vocabulary.size) if row not in symbols])
+    drawn = ordinary[torch.randint(len(ordinary), (other.size,), generator=drawing)].tolist()
     pieces = other.pieces(range(other.size))
     return torch.tensor([written.get(piece, row) for piece, row in zip(pieces, drawn, strict=True)])

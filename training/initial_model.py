@@ -173,12 +173,23 @@ def initial_vocabularies(recipe: Recipe) -> dict[str, Vocabulary]:
     return {side: described.vocabularies[side] for side in _known_sides(recipe, described.card)}
 
 
-def describe_start(recipe: Recipe, name: str) -> str:
-    """What the run begins with, in a sentence. `name` is that in the model's card. Raises InputError."""
-    given = initial_vocabularies(recipe)
-    what = "vocabularies" if len(given) == len(SIDES) else f"{next(iter(given))} vocabulary"
-    shown = recipe.initial_model if name == recipe.initial_model else f"{name} ({recipe.initial_model})"
-    return f"Initial weights and {what}: those of {shown}."
+def begins_with_a_translator(recipe: Recipe) -> bool:
+    """Whether the run begins with a model of its own two languages, so that there is something to measure at once."""
+    return len(initial_vocabularies(recipe)) == len(SIDES)
+
+
+def describe_start(recipe: Recipe) -> str:
+    """What the run begins with, in a sentence, where the recipe names an initial model. Raises InputError."""
+    assert recipe.initial_model is not None
+    card = describe_initial_model(recipe.initial_model).card
+    known = _known_sides(recipe, card)
+    what = "vocabularies" if len(known) == len(SIDES) else f"{known[0]} vocabulary"
+    start = f"Initial weights and {what}: those of {card.name} ({recipe.initial_model})"
+    for side in SIDES:
+        if side not in known:
+            languages = f"{_language(recipe.corpus, side)}, the model's is {_language(card, side)}"
+            start += f"; the {side} vocabulary ({languages}) is learnt from the corpus"
+    return f"{start}."
 
 
 def _known_sides(recipe: Recipe, card: Card) -> list[str]:

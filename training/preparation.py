@@ -71,8 +71,8 @@ def prepare_or_reuse(recipe: Recipe, *, console: Console, processes: int = 1) ->
     """The recipe's folder under prepared/, made now unless it was made from the same text by the same settings.
 
     It is the same text if the SHA-256 of all its files is the same, whatever their time and size; of a data set of the
-    hub, if its fingerprint is. The settings are the sections `corpus` and `subwords`, the SHA-256 of those
-    vocabularies that are an initial model's, and what the program itself makes of all this
+    hub, if its fingerprint is. The settings are the section `corpus`, the SHA-256 of those vocabularies that are
+    an initial model's, `subwords` where others are learnt, and what the program itself makes of all this
     (`training.prepared.PREPARATION_VERSION`).
 
     Raises:
@@ -89,10 +89,16 @@ def open_prepared(recipe: Recipe, folder: Path | None, *, console: Console) -> P
     """The prepared folder that a user has named, or else the recipe's own, made where it has to be.
 
     Raises:
-        InputError: as `load_prepared` and `prepare`.
+        InputError: as `load_prepared` and `prepare`, or the folder is one of other languages.
     """
     if folder is not None:
-        return load_prepared(folder)
+        prepared = load_prepared(folder)
+        held, wanted = (
+            f"{each.source_language} to {each.target_language}" for each in (prepared.record.corpus, recipe.corpus)
+        )
+        if held != wanted:
+            raise InputError(f"{folder}: was prepared for {held}, and the recipe's corpus is {wanted}")
+        return prepared
     return prepare_or_reuse(recipe, console=console, processes=usable_processes())
 
 
@@ -101,10 +107,11 @@ def _is_current(recipe: Recipe, folder: Path, console: Console) -> bool:
         record = read_record(folder)
     except InputError:
         return False
-    expected = (recipe.corpus, recipe.subwords, PREPARATION_VERSION)
-    if (record.corpus, record.subwords, record.preparation_version) != expected:
+    if (record.corpus, record.preparation_version) != (recipe.corpus, PREPARATION_VERSION):
         return False
     given = checksums_of_vocabularies(initial_vocabularies(recipe))
+    if len(given) < len(SIDES) and record.subwords != recipe.subwords:
+        return False
     # That of an initial model may have been learnt here, from the same text.
     if not given.keys() >= record.vocabularies_sha256.keys() or not given.items() <= _checksums_in(folder).items():
         return False

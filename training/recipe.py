@@ -207,8 +207,8 @@ class Recipe(Section):
         default=None,
         description="A model directory, or the name of a shipped model, whose weights training begins with and whose "
         "vocabularies it takes over; None: random weights and vocabularies of its own. The keys of the sections model "
-        "and subwords that say its shape may then be left out, and must not say another. One of the two languages may "
-        "be another than the model's; its vocabulary is then learnt.",
+        "and subwords that say its shape may then be left out, and must not say another. One of its languages may be "
+        "another than the corpus's: the vocabulary of that side is learnt, and has the model's size or the one stated.",
     )
     corpus: CorpusSection
     subwords: SubwordsSection = SubwordsSection()

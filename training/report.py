@@ -41,7 +41,7 @@ def describe_run(
         highlight=False,
     )
     if initial_model is not None:
-        console.print(describe_start(recipe, initial_model.name), highlight=False, markup=False)
+        console.print(describe_start(recipe), highlight=False, markup=False)
     if recipe.optimisation.precision == "bfloat16" and not low_precision:
         console.print("This machine has no fast bfloat16; training in float32 instead.")
 

@@ -23,6 +23,7 @@ from training.distributed import World
 from training.errors import InputError
 from training.first_network import first_network
 from training.hardware import keep_memory_steady, make_deterministic
+from training.initial_model import begins_with_a_translator
 from training.kept_models import kept_model, remove_older_models
 from training.loader import Loaded, Loader, Place
 from training.meter import Meter
@@ -119,7 +120,7 @@ class Trainer:
                 self.recipe,
                 self.prepared,
                 self.model,
-                self.initial_model,
+                None if self._resumes else self.initial_model,
                 self.sampler,
                 self.world,
                 low_precision=self.updater.low_precision,
@@ -174,7 +175,7 @@ class Trainer:
         patience = self.recipe.evaluation.patience or math.inf
         best_bleu = self.position.best_bleu if self.position.best_bleu >= 0 else None
         with Progress(self.console, self.updates, self.position.update, best_bleu=best_bleu) as progress:
-            if self.initial_model is not None and not self.position.update:
+            if begins_with_a_translator(self.recipe) and not self.position.update:
                 progress.show(self._validate(log, progress))  # what it begins with is the best until it is better
             saved = moment = time.monotonic()
             for place, loaded in self.loader.ahead(self._places()):

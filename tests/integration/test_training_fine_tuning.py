@@ -274,7 +274,7 @@ def test_on_other_text_it_keeps_the_vocabularies(initial: Path, tmp_path: Path) 
     arguments = command(Path("run"), None, f"initial_model={initial}", f"corpus.path={corpus}", "optimisation.epochs=1")
     result = run([*arguments, "--dry-run"], folder=work)
     assert result.returncode == 0, result.stderr
-    assert f"those of {initial}" in result.stdout
+    assert f"Initial weights and vocabularies: those of smoke ({initial})." in result.stdout
     assert sorted(path.name for path in work.iterdir()) == ["prepared"]
     result = run(arguments, folder=work)
     assert result.returncode == 0, result.stderr
@@ -283,6 +283,31 @@ def test_on_other_text_it_keeps_the_vocabularies(initial: Path, tmp_path: Path) 
     for name in ("source.model", "target.model"):
         for folder in (work / "prepared" / "smoke", work / "run" / "model"):
             assert (folder / name).read_bytes() == (initial / name).read_bytes()
+
+
+def test_in_another_language_it_is_first_measured_when_it_has_learnt_something(initial: Path, tmp_path: Path) -> None:
+    """What it begins with is no translator, whose BLEU by chance would be the one to beat."""
+    corpus = Path(shutil.copytree(SMOKE, tmp_path / "corpus"))
+    for file in corpus.glob("*.en"):
+        file.rename(file.with_suffix(".de"))
+    directory = Path("run")
+    settings = ("corpus.source_language=de", "optimisation.epochs=0.5", "evaluation.every_epochs=0.5")
+    arguments = command(directory, None, f"initial_model={initial}", f"corpus.path={corpus}", *settings)
+    result = run(arguments, folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "the source vocabulary (de, the model's is en) is learnt from the corpus." in " ".join(result.stderr.split())
+    measured = [entry["update"] for entry in log(tmp_path / directory, "validation")]
+    assert len(measured) == 1
+    assert measured[0] > 0
+    card = load_model(tmp_path / directory / "model").card
+    assert card.training is not None
+    assert (card.source_language, card.training.updates) == ("de", measured[0])
+    assert card.initial_model is not None
+    own = f"initial_model={directory / 'model'}"
+    again = run([*arguments, "--set", own, "--set", "optimisation.epochs=1", "--resume"], folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "prepared before from the same corpus and settings" in again.stderr
+    assert "Initial weights" not in again.stderr
 
 
 def test_another_shape_is_one_line_and_leaves_nothing(initial: Path, tmp_path: Path) -> None:
