@@ -1,8 +1,8 @@
 """gunicorn around the application: its worker with a decoder process of its own, and an orderly end.
 
-SIGTERM and Ctrl-C drain: nothing new is taken in, what was taken in is answered, the exit status is 0. A second
-Ctrl-C ends at once. A model that cannot be loaded ends the whole service with exit status 2 instead of being tried
-for ever, and so does a decoder process that ends again and again.
+SIGTERM, Ctrl-C and a terminal that closes drain: nothing new is taken in, what was taken in is answered, the exit
+status is 0. A second Ctrl-C ends at once. A model that cannot be loaded ends the whole service with exit status 2
+instead of being tried for ever, and so does a decoder process that ends again and again.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from service.models import LoadError, Models
 from service.problems import MEDIA_TYPE, bad_request, problem_document, problem_response
 from service.settings import Settings
 from service.state import service_of
+from service.terminal import Terminal
 from translator.card import Card
 
 log = structlog.get_logger(__name__)
@@ -69,6 +70,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self._settings = settings
         self._descriptor = listener.detach()  # gunicorn owns it from here on
+        self.terminal = Terminal()
         super().__init__()
 
     def load_config(self) -> None:
@@ -165,6 +167,8 @@ class DrainingArbiter(Arbiter):  # type: ignore[misc]
 
     def handle_hup(self) -> None:
         """Every worker loads the models that are there now (gunicorn would start all workers anew)."""
+        if self.app.terminal.has_closed:
+            raise StopIteration
         self.kill_workers(signal.SIGHUP)
 
     def handle_usr2(self) -> None:
@@ -213,7 +217,7 @@ class Worker(ArrivalWorker):
 
     def _exchange(self, how: str) -> None:
         """Beside all else, because loading takes a while."""
-        if self.wsgi is not None:
+        if self.wsgi is not None and not self.app.terminal.has_closed:
             threading.Thread(target=_exchange_models, args=(service_of(self.wsgi).models, how), daemon=True).start()
 
     def run(self) -> None:
