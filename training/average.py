@@ -21,7 +21,7 @@ from training.errors import InputError
 from training.kept_models import kept_models
 from translator.card import CARD_FILE, AveragedModel, Card
 from translator.config import ModelConfig
-from translator.description import ModelDirectoryError
+from translator.description import ModelDirectoryError, model_path
 from translator.directory import LoadedModel, load_model, save_model
 from translator.weights import WeightStorage
 
@@ -45,7 +45,8 @@ def average_models(paths: Sequence[Path], output: Path, *, storage: WeightStorag
     measured for the mean.
 
     Args:
-        paths: model directories, or checkpoints (RUN/state/checkpoint.pt, whose vocabularies are those of RUN/model).
+        paths: model directories, names of shipped models, or checkpoints (RUN/state/checkpoint.pt, whose vocabularies
+            are those of RUN/model).
         output: a directory that does not exist yet.
         storage: how the mean is stored.
 
@@ -115,7 +116,7 @@ def _read_checkpoint(path: Path) -> _Member:
 
 def _load(path: Path) -> LoadedModel:
     try:
-        return load_model(path)
+        return load_model(model_path(path))
     except ModelDirectoryError as error:
         raise InputError(str(error)) from error
 
@@ -153,7 +154,8 @@ def _check_alike(first: _Member, other: _Member) -> None:
 def average(models: tuple[Path, ...], output: Path, last: int | None, weight_storage: WeightStorage) -> None:
     """Write the mean of the weights of several models.
 
-    MODELS are model directories or checkpoints (RUN/state/checkpoint.pt) of one shape and with the same vocabularies.
+    MODELS are model directories, names of shipped models or checkpoints (RUN/state/checkpoint.pt), of one shape and
+    with the same vocabularies.
     With --last, it is one run's directory, whose recipe says output.keep_models.
     """
     paths = list(models)

@@ -83,6 +83,11 @@ def test_the_mean_of_equal_models_is_that_model_to_the_bit(make: Make, tmp_path:
     assert all(torch.equal(mean[name], model[name]) for name in model)
 
 
+def test_a_shipped_model_is_known_by_its_name(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"networks of different shape: .*hidden_size 512 and 16"):
+        average_models([Path("en-fr"), make("model", 1)], tmp_path / "mean")
+
+
 def test_the_card_says_what_was_averaged_and_claims_no_score(make: Make, tmp_path: Path) -> None:
     paths = [make("late", 2), make("early", 1)]
     average_models(paths, tmp_path / "mean", storage="int8")
