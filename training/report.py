@@ -23,13 +23,13 @@ def describe_run(
     recipe: Recipe,
     prepared: Prepared,
     model: Seq2Seq,
-    initial_model: InitialModel | None,
     sampler: BatchSampler,
     world: World,
     *,
+    resumes: bool,
     low_precision: bool,
 ) -> None:
-    """The corpus, the network and how it is trained, in a sentence."""
+    """The corpus, the network and how it is trained, in a sentence; of a new run also what it begins with."""
     updates = len(sampler.epoch(0))
     processes = f"{world.size} processes, each " if world.size > 1 else ""
     console.print(
@@ -40,7 +40,7 @@ def describe_run(
         f"with {torch.get_num_threads()} threads",
         highlight=False,
     )
-    if initial_model is not None:
+    if recipe.initial_model is not None and not resumes:
         console.print(describe_start(recipe), highlight=False, markup=False)
     if recipe.optimisation.precision == "bfloat16" and not low_precision:
         console.print("This machine has no fast bfloat16; training in float32 instead.")

@@ -120,9 +120,9 @@ class Trainer:
                 self.recipe,
                 self.prepared,
                 self.model,
-                None if self._resumes else self.initial_model,
                 self.sampler,
                 self.world,
+                resumes=self._resumes,
                 low_precision=self.updater.low_precision,
             )
             if self.position.update:
@@ -175,7 +175,7 @@ class Trainer:
         patience = self.recipe.evaluation.patience or math.inf
         best_bleu = self.position.best_bleu if self.position.best_bleu >= 0 else None
         with Progress(self.console, self.updates, self.position.update, best_bleu=best_bleu) as progress:
-            if begins_with_a_translator(self.recipe) and not self.position.update:
+            if not self.position.update and begins_with_a_translator(self.recipe):
                 progress.show(self._validate(log, progress))  # what it begins with is the best until it is better
             saved = moment = time.monotonic()
             for place, loaded in self.loader.ahead(self._places()):

@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Thread
@@ -104,6 +105,8 @@ def test_told_to_ignore_hangups_it_outlives_its_terminal(start: Start) -> None:
     service = start(ignores_hangups=True)
     service.close()
     os.kill(service.pid, signal.SIGHUP)
-    assert requests.get(service.health).ok
+    for _ in range(20):  # by then it would have ended
+        time.sleep(0.1)
+        assert requests.get(service.health).ok
     os.kill(service.pid, signal.SIGTERM)
     assert service.status() == 0
