@@ -83,7 +83,7 @@ class Workers:
         try:
             for item in items:
                 with interrupt_held_back():  # it may start a process
-                    future = self._pool.submit(function, item)
+                    future = self._pool.submit(_call, function, item)
                 waiting.append(future)
                 if len(waiting) >= self.processes * _CHUNKS_AHEAD:
                     yield waiting.popleft().result()
@@ -96,13 +96,36 @@ class Workers:
             ) from error
 
 
+# Free while a worker is in the function of `Workers.map`, where it may be ended at any moment. Elsewhere it may be in
+# the middle of sending a result, for the rest of which the first process would wait forever.
+_between_calls = threading.Lock()
+
+
 def _begin(lifeline: Connection) -> None:
     """Ctrl-C is the first process's to handle, and no process outlives it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     let_interrupt_through()
+    _between_calls.acquire()
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=_end_with_the_first_process, daemon=True).start()
+
+
+def _call(function: Callable[[_Item], _Result], item: _Item) -> _Result:
+    _between_calls.release()
+    try:
+        return function(item)
+    finally:
+        _between_calls.acquire()
 
 
 def _end_with(lifeline: Connection) -> None:
-    lifeline.poll(None)  # nothing is ever sent: it ends when the first process has closed its end, or is gone
+    lifeline.poll(None)  # nothing is ever sent: it ends when the first process has closed its end
+    with _between_calls:
+        os._exit(1)
+
+
+def _end_with_the_first_process() -> None:
+    first = multiprocessing.parent_process()
+    assert first is not None
+    first.join()
     os._exit(1)

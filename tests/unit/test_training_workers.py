@@ -6,11 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 
 from training.errors import InputError
-from training.workers import Workers
+from training.workers import Workers, _call
 
 
 def process_of(item: int) -> tuple[int, int]:
@@ -28,6 +29,10 @@ def kill_own_process(item: int) -> int:
     if item == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     return item
+
+
+def large(item: int) -> bytes:
+    return bytes(20_000_000)  # takes long to come through the pipe
 
 
 def wait_long(item: int) -> int:
@@ -84,6 +89,15 @@ def test_a_failure_does_not_wait_for_work_under_way() -> None:
         list(workers.map(process_of, range(30)))
         for _ in range(2):
             assert workers._pool is not None
-            workers._pool.submit(wait_long, 1)
+            workers._pool.submit(_call, wait_long, 1)
         time.sleep(0.5)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("taken", [1, 4])
+def test_a_failure_while_results_are_on_their_way(taken: int) -> None:
+    with pytest.raises(KeyboardInterrupt), Workers(2) as workers:  # noqa: PT012
+        for _ in islice(workers.map(large, range(1000)), taken):
+            pass
         raise KeyboardInterrupt
