@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 import torch
@@ -111,7 +111,16 @@ def _read_checkpoint(path: Path) -> _Member:
         raise InputError(f"{path}: a checkpoint has no vocabularies; its run's model directory is missing: {directory}")
     loaded = _load(directory)
     record = AveragedModel(name=loaded.card.name, updates=state["position"]["update"])
-    return _Member(str(path), state["model"], ModelConfig.model_validate(state["shape"]), loaded, record)
+    return _Member(str(path), _measured_weights(state), ModelConfig.model_validate(state["shape"]), loaded, record)
+
+
+def _measured_weights(state: dict[str, Any]) -> dict[str, Tensor]:
+    """What the run measured at a checkpoint: the moving average of the weights, where the recipe wants one."""
+    if "average" not in state:
+        weights: dict[str, Tensor] = state["model"]
+        return weights
+    prefix = "module."
+    return {name.removeprefix(prefix): value for name, value in state["average"].items() if name.startswith(prefix)}
 
 
 def _load(path: Path) -> LoadedModel:

@@ -55,7 +55,7 @@ class Corpus:
         """
         if not self.files:
             return {}
-        folder = os.path.commonpath([file.parent for file in self.files])
+        folder = os.path.commonpath([file.parent.absolute() for file in self.files])
         return {Path(os.path.relpath(file, folder)).as_posix(): _checksum(file) for file in self.files}
 
 

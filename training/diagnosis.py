@@ -20,6 +20,15 @@ _HIGHEST_START = 5.0
 _LONGEST_TEXT = 300
 
 
+class DivergedError(Exception):
+    """Training has diverged, not before the batch of `indices`, int64 [sentences]."""
+
+    def __init__(self, indices: NDArray[np.int64], gradient_norm: float) -> None:
+        super().__init__(indices, gradient_norm)
+        self.indices = indices
+        self.gradient_norm = gradient_norm
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What is known of a run that went wrong.
@@ -39,11 +48,14 @@ class Evidence:
     checkpoint_update: int
 
 
-def has_diverged(losses: Sequence[float], vocabulary_size: int) -> bool:
-    """Whether the newest of `losses`, in nats a target token, is no number, or the two newest are far too high.
+def has_diverged(losses: Sequence[float], vocabulary_size: int, *, patient: bool = True) -> bool:
+    """Whether the newest of `losses`, in nats a target token, is no number or far too high.
 
     That is, far worse than guessing every word alike, ln(vocabulary_size), and than the first one, which large initial
     weights may put above that; but only so far above it that a run which diverges at once is still found out.
+
+    Who is `patient` waits until the two newest are too high, since a loss may come down again. Weights that are to be
+    kept must be good now.
     """
     if not losses:
         return False
@@ -51,7 +63,8 @@ def has_diverged(losses: Sequence[float], vocabulary_size: int) -> bool:
         return True
     guessing = math.log(vocabulary_size)
     bound = _FAR_WORSE * max(guessing, min(losses[0], _HIGHEST_START * guessing))
-    return len(losses) >= 2 and min(losses[-2:]) > bound
+    count = 2 if patient else 1
+    return len(losses) >= count and min(losses[-count:]) > bound
 
 
 def diagnose(evidence: Evidence, recipe: Recipe, prepared: Prepared) -> str:

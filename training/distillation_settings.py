@@ -24,6 +24,8 @@ SPOKEN = {
     "text_sha256": "text (--text)",
     "text_side": "side of the text",
     "mixed": "--mix",
+    "corpus": "corpus, or with other settings of it,",
+    "precision": "number format (--engine)",
 }
 
 

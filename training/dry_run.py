@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -126,7 +127,8 @@ def dry_run(recipe: Recipe, prepared: Prepared, console: Console) -> None:
     )
     table.add_row("FLOP of all updates", f"{flops.mean() * trial.updates:.3g}")
     console.print(table)
-    measurements = max(1, round(recipe.optimisation.epochs / recipe.evaluation.every_epochs))
+    interval = max(1, round(recipe.evaluation.every_epochs * len(trial.epoch(0))))
+    measurements = math.ceil(trial.updates / interval)
     measurements += begins_with_a_translator(recipe)
     console.print(
         f"The time is that of the updates; {measurements:,} measurements on dev come on top. The range says how much "

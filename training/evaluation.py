@@ -110,8 +110,7 @@ def evaluate(
     report = ComparisonReport(
         systems=reports, comparisons=compare(outputs, measured), seeds=seed_spreads(outputs, measured)
     )
-    show(report, Console(highlight=False, markup=False))
-    try:
+    try:  # before it is shown: whoever reads that may have gone away
         if json_file is not None:
             document = reports[0] if len(reports) == 1 else report
             json_file.write_text(document.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -123,6 +122,7 @@ def evaluate(
             update_card(loaded[0].loaded.path, scored_card(loaded[0].card, reports[0]))
     except OSError as error:
         raise InputError(f"the result cannot be written: {error}") from error
+    show(report, Console(highlight=False, markup=False))
 
 
 def _check_outputs(json_file: Path | None, html_file: Path | None, figure_file: Path | None) -> None:
@@ -153,6 +153,11 @@ def _parallel_text(
     if language_pair is not None and any(pair != language_pair for pair in pairs):
         other = next(number for number, pair in enumerate(pairs) if pair != language_pair)
         raise InputError(f"{cards[other].name} translates {pairs[other]} and not {language_pair}")
+    if len(set(pairs)) > 1:
+        other = next(number for number, pair in enumerate(pairs) if pair != pairs[0])
+        raise InputError(
+            f"{cards[0].name} translates {pairs[0]} and {cards[other].name} {pairs[other]}: they cannot be compared"
+        )
     if test_set is None:
         if source is None or reference is None:
             raise click.UsageError("name the test set: --source FILE --reference FILE, or --test-set NAME")

@@ -48,7 +48,7 @@ class Sample(_Part):
 
 
 class Interval(_Part):
-    """The middle 95 % of a metric's values on resampled test sets."""
+    """Where 95 % of a metric's values on resampled test sets lie (`training.measures.Measured`)."""
 
     low: float
     high: float

@@ -6,6 +6,7 @@ state goes on from window to window of a text, the gradient does not (truncated 
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -17,16 +18,19 @@ import torch
 from rich.console import Console
 
 from training.checkpoint import random_state, read_checkpoint, restore_random_state, write_checkpoint
+from training.diagnosis import has_diverged
 from training.errors import InputError
 from training.hardware import choose_device, has_fast_bfloat16, keep_memory_steady
 from training.language_model_batches import TextBatches, Window
+from training.language_model_identity import check_identity, identity, is_measured_alike
 from training.language_model_recipe import LanguageModelRecipe
 from training.language_text import LanguageData, load_language_data, plain_or_gzipped
 from training.model_card import device_name
 from training.objective import cross_entropy_sum
-from training.optimisation import clip_gradient, learning_rate, make_optimiser
+from training.optimisation import clip_gradient, is_of_optimiser, learning_rate, make_optimiser
 from training.progress import Progress, RunLog
 from training.recipe_file import read_recipe
+from training.run_identity import note_changed_epochs
 from training.run_state import RunFolder
 from training.signals import StopRequest, stop_request
 from translator.card import Score, TrainingRecord
@@ -103,6 +107,7 @@ class LanguageModelTrainer:
         with self.folder.held(), stop_request() as stop, RunLog(self.folder.log, self.position.update) as log:
             self._loop(log, stop)
             if stop.made:
+                self._loss()
                 self._save_state()
                 self.console.print(f"Stopped after update {self.position.update:,}; go on with --resume.")
                 raise KeyboardInterrupt
@@ -121,6 +126,7 @@ class LanguageModelTrainer:
                     self.position.batch += 1
                     done = self.position.update >= self.updates
                     if done or self.position.update // interval > before // interval:
+                        self._loss()  # no bad weights are saved
                         with progress.paused("measuring on dev"):
                             self._measure(log)
                         self._save_state()
@@ -175,13 +181,19 @@ class LanguageModelTrainer:
         self._norm_since = self._norm_since + norm
         return State(tuple(part.detach() for part in state.parts_LBH))
 
-    def _log(self, log: RunLog) -> dict[str, object]:
-        loss = float(self._loss_since) / self._tokens_since
-        if not np.isfinite(loss):
+    def _loss(self) -> float:
+        """Since the last line of the log, in nats a token; raises `InputError` where training has diverged."""
+        loss = float(self._loss_since) / max(1, self._tokens_since)
+        if has_diverged([loss], self.data.vocabulary.size, patient=False):
+            go_on = "go on with --resume" if self.folder.checkpoint.exists() else "begin again"
             raise InputError(
-                f"the loss is {loss} after update {self.position.update:,}; lower optimisation.learning_rate and go on "
-                "from the last measurement with --resume"
+                f"training went wrong: the loss is {loss:.4g} after update {self.position.update:,}; lower "
+                f"optimisation.learning_rate and {go_on}"
             )
+        return loss
+
+    def _log(self, log: RunLog) -> dict[str, object]:
+        loss = self._loss()
         speed = self.position.tokens / max(1e-9, self.position.seconds)
         entry = log.write(
             "train",
@@ -274,18 +286,24 @@ class LanguageModelTrainer:
                 "optimiser": self.optimiser.state_dict(),
                 "position": asdict(self.position),
                 "random": random_state(self.device),
-                "shape": self.model.config.model_dump(mode="json"),
+                **identity(self.model.config, self.data, self.updates_an_epoch),
             },
         )
 
     def _resume(self) -> None:
         path = self.folder.checkpoint
         state = read_checkpoint(path)
-        if state["shape"] != self.model.config.model_dump(mode="json"):
-            raise InputError(f"{path}: belongs to a network of another shape; was the recipe changed?")
+        own = identity(self.model.config, self.data, self.updates_an_epoch)
+        check_identity(path, state, own, self.folder.model)
+        if not is_of_optimiser(state["optimiser"], self.optimiser):
+            raise InputError(f"{path}: does not fit the recipe: optimisation.optimiser was changed")
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.position = _Position(**state["position"])
+        note_changed_epochs(self.console, state, self.updates_an_epoch)
+        if not is_measured_alike(state, own):
+            self.position.best_bits = math.inf
+            self.console.print("Note: dev holds other texts than before; the best model is looked for anew.")
         restore_random_state(state["random"], self.device)
 
 

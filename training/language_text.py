@@ -66,6 +66,11 @@ def load_language_data(recipe: LanguageModelRecipe) -> LanguageData:
     labels = tuple(sorted({text.label for text in train if text.label is not None}))
     unheard = {text.label for text in dev if text.label is not None} - set(labels)
     if unheard:
+        if not section.dev:
+            raise InputError(
+                f"{section.train[0]}: all texts with the label {min(unheard)} would be held out; lower text.held_out, "
+                "or name a file in text.dev"
+            )
         raise InputError(f"{section.dev[0]}: the label {min(unheard)} does not occur in the training text")
     vocabulary, notices = _vocabulary(recipe, train)
     encoded = vocabulary.encode_batch([text.text for text in train])

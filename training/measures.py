@@ -34,7 +34,10 @@ _TOKENISER = Tokenizer13a()  # type: ignore[no-untyped-call]
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric of one system: its value, and the middle 95 % of what it is on resampled test sets.
+    """A metric of one system: its value, and where 95 % of its values on resampled test sets lie.
+
+    That is sacreBLEU's interval: their mean, and half the width of their middle 95 % to either side of it. It is cut
+    where the metric ends, which small test sets reach.
 
     `p_value` is two-sided, of the difference to the first system; None for the first itself.
     """
@@ -83,9 +86,10 @@ def measure(systems: Sequence[Sequence[str]], references: Sequence[str]) -> list
                 # sacreBLEU's is the share of resamples that are as far off in one direction; which system would be
                 # the better one was not known beforehand, so that both directions count.
                 p_value = 1.0 if result.score == first.score else min(1.0, 2 * result.p_value)
-            measured[number][name] = Measured(
-                result.score, signature, result.mean - result.ci, result.mean + result.ci, p_value, resamples
-            )
+            low, high = max(0.0, result.mean - result.ci), result.mean + result.ci
+            if name != "TER":  # which has no largest value
+                high = min(100.0, high)
+            measured[number][name] = Measured(result.score, signature, low, high, p_value, resamples)
     return measured
 
 

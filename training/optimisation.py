@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,12 @@ def make_optimiser(
     if sparse:
         return torch.optim.SGD(parameters, lr=options.learning_rate, foreach=True)
     return torch.optim.SGD(parameters, lr=options.learning_rate, fused=True)
+
+
+def is_of_optimiser(state: Mapping[str, Any], optimiser: torch.optim.Optimizer) -> bool:
+    """Whether a state is that of the same kind of optimiser: PyTorch takes any, and fails at the next update."""
+    saved, own = state["param_groups"][0], optimiser.param_groups[0]
+    return ("betas" in saved) == ("betas" in own)  # Adam has them, SGD has none
 
 
 def make_embeddings_sparse(model: Seq2Seq) -> None:

@@ -145,10 +145,16 @@ class RunLog:
         """
         self._board = TensorBoardLog(tensorboard, resumed_update) if tensorboard is not None else None
         kept = read_log(path) if path and resumed_update else []
-        self._file = (path or Path(os.devnull)).open("w", encoding="utf-8")
-        for entry in kept:
-            if entry["update"] <= resumed_update:
-                self._put(entry)
+        lines = [_line(entry) for entry in kept if entry["update"] <= resumed_update]
+        if path is not None:
+            written = path.with_suffix(".partial")  # a full disk leaves the old log
+            try:
+                written.write_text("".join(lines), encoding="utf-8")
+                written.replace(path)
+            except OSError:
+                written.unlink(missing_ok=True)
+                raise
+        self._file = (path or Path(os.devnull)).open("a", encoding="utf-8")
 
     def __enter__(self) -> Self:
         return self
@@ -162,14 +168,15 @@ class RunLog:
 
     def write(self, event: str, **figures: Any) -> dict[str, Any]:
         entry = {"event": event, **figures}
-        self._put(entry)
+        self._file.write(_line(entry))
+        self._file.flush()
         if self._board is not None:
             self._board.write(entry)
         return entry
 
-    def _put(self, entry: dict[str, Any]) -> None:
-        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        self._file.flush()
+
+def _line(entry: dict[str, Any]) -> str:
+    return json.dumps(entry, ensure_ascii=False) + "\n"
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

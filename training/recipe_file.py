@@ -24,7 +24,7 @@ AnyRecipe = TypeVar("AnyRecipe", bound="Section")
 class Section(BaseModel):
     """A table of a recipe. A key that it does not know is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def shipped_recipes(*, of_language_models: bool = False) -> list[str]:

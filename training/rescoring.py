@@ -145,7 +145,7 @@ def rescore(
         raise click.UsageError("--weight and --tune exclude each other")
     if output_file is not None and not output_file.absolute().parent.is_dir():
         raise InputError(f"{output_file}: there is no folder {output_file.parent}; make it first")
-    sources = list(read_lines(source_file))
+    sources = _sources(source_file)
     found = read_n_best(list_file, len(sources))
     references = None if reference_file is None else _references(reference_file, len(sources))
     try:
@@ -156,7 +156,7 @@ def rescore(
         raise InputError(str(error)) from error
     console = Console(stderr=True, highlight=False, markup=False)
     if tuning_files is not None:
-        tuning_sources = list(read_lines(tuning_files[0]))
+        tuning_sources = _sources(tuning_files[0])
         tuning = read_n_best(tuning_files[1], len(tuning_sources)).sentences
         tuning_references = _references(tuning_files[2], len(tuning_sources))
         scores = _scores(translator, tuning_sources, tuning, reverse=reverse)
@@ -189,6 +189,13 @@ def rescore(
             raise InputError(f"{output_file}: cannot be written: {error.strerror}") from error
     for text in chosen:
         click.echo(text)
+
+
+def _sources(file: Path) -> list[str]:
+    sources = list(read_lines(file))
+    if not sources:
+        raise InputError(f"{file}: is empty")
+    return sources
 
 
 def _references(file: Path, count: int) -> list[str]:

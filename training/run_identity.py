@@ -14,9 +14,12 @@ from training.run_state import RunFolder
 from translator.card import InitialModel
 
 
-def identity(recipe: Recipe, prepared: Prepared, initial_model: InitialModel | None) -> dict[str, Any]:
+def identity(
+    recipe: Recipe, prepared: Prepared, initial_model: InitialModel | None, updates_an_epoch: int
+) -> dict[str, Any]:
     """What a checkpoint says of the run beside the state of its training."""
     return {
+        "updates_an_epoch": updates_an_epoch,
         "shape": _shape(recipe, prepared),
         "vocabularies": checksums_of_vocabularies(prepared.vocabularies),
         "initial_model": initial_model and initial_model.weights_sha256,
@@ -75,6 +78,19 @@ def check_identity(
             soft_wrap=True,
         )
     return InitialModel(name=name, weights_sha256=weights_sha256)
+
+
+def note_changed_epochs(console: Console, state: dict[str, Any], updates_an_epoch: int) -> None:
+    """Tell of a corpus or batches of another size than when a checkpoint's `state` was written."""
+    before = state.get("updates_an_epoch", updates_an_epoch)  # older checkpoints do not say
+    if before != updates_an_epoch:
+        console.print(
+            f"Note: an epoch has {updates_an_epoch:,} updates now and had {before:,} before, since the corpus or the "
+            "batches are of another size; the epochs, and with them the learning rate, are counted by the new number.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _shape(recipe: Recipe, prepared: Prepared) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ class Position:
     seconds: float = 0.0
     target_tokens: int = 0
     best_bleu: float = -1.0
+    best_perplexity: float = math.inf  # of the model with that BLEU
     best_update: int = 0
     validations_without_gain: int = 0
     roll_backs: int = 0

@@ -14,6 +14,7 @@ from translator.vocabulary import Vocabulary, escape
 PAD_ID, UNK_ID, EOS_ID = 0, 1, 2
 _LONGEST_TEXT = 65_536  # bytes; longer training texts are left out by SentencePiece
 _SUGGESTED_SIZE = re.compile(r"(?:<=|value\s+is\s+too\s+high.*?)\s*(\d+)")
+_REQUIRED_SIZE = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
 
 
 def train_vocabulary(
@@ -35,6 +36,10 @@ def train_vocabulary(
             model_bytes = _train(texts, attempt, model_type, lossless, seed)
             break
         except RuntimeError as error:
+            if attempt == size and (required := _REQUIRED_SIZE.search(str(error))):
+                raise ValueError(
+                    f"{size:,} entries are too few: the characters of this text need {int(required[1]):,}"
+                ) from error
             smaller = _supported_size(str(error), attempt)
             if smaller is None:
                 raise ValueError(f"SentencePiece cannot learn a vocabulary of {size}: {error}") from error

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from training.batches import BatchSampler
 from training.checkpoint import random_state, read_checkpoint, restore_random_state, write_checkpoint
-from training.diagnosis import Evidence, diagnose, has_diverged
+from training.diagnosis import DivergedError, Evidence, diagnose, has_diverged
 from training.distributed import World
 from training.errors import InputError
 from training.first_network import first_network
@@ -33,7 +33,7 @@ from training.prepared import Prepared
 from training.progress import Progress, RunLog, draw_curves
 from training.recipe import Recipe
 from training.report import describe_end, describe_run, describe_validation
-from training.run_identity import check_identity, identity
+from training.run_identity import check_identity, identity, note_changed_epochs
 from training.run_state import Position, RunFolder
 from training.signals import StopRequest, stop_request
 from training.updating import Outcome, Updater
@@ -44,15 +44,6 @@ from translator.directory import load_model, save_model
 _UPDATES_A_LOG_LINE = 50
 _MOST_ROLL_BACKS = 3
 _SHOWN_LOSSES = 5
-
-
-class _DivergedError(Exception):
-    """Training has diverged, not before the batch of `indices`."""
-
-    def __init__(self, indices: NDArray[np.int64], gradient_norm: float) -> None:
-        super().__init__(indices, gradient_norm)
-        self.indices = indices
-        self.gradient_norm = gradient_norm
 
 
 class Trainer:
@@ -126,7 +117,8 @@ class Trainer:
                 low_precision=self.updater.low_precision,
             )
             if self.position.update:
-                self.console.print(f"Resuming after update {self.position.update:,}.")
+                over = "; the recipe has no more" if self.position.update >= self.updates else ""
+                self.console.print(f"Resuming after update {self.position.update:,}{over}.")
             config, low_precision = self.model.config, self.updater.low_precision
             meter = Meter(self.prepared, config, self.world.device, low_precision=low_precision)
             with stop_request() as stop:
@@ -146,7 +138,7 @@ class Trainer:
         with RunLog(self.folder.log if first else None, self.position.update, tensorboard=board) as log:
             try:
                 self._loop(log, stop, meter)
-            except _DivergedError as error:
+            except DivergedError as error:
                 exists = self.world.first(self.folder.checkpoint.exists)
                 roll_back = self.recipe.optimisation.on_divergence == "roll-back"
                 if not roll_back or not exists or self.position.roll_backs == _MOST_ROLL_BACKS:
@@ -194,7 +186,7 @@ class Trainer:
                 is_due = moment - saved >= 60 * self.recipe.output.checkpoint_minutes
                 # The processes do not look at their clocks, or hear of a signal, at the same moment.
                 if is_measured or self.world.any(is_due or stop.made):
-                    self._means(place.indices)  # no bad weights are saved
+                    self._means(place.indices, patient=False)  # no bad weights are saved
                     if is_measured:
                         progress.show(self._validate(log, progress))
                     self._save_state()
@@ -208,7 +200,7 @@ class Trainer:
 
     def _places(self) -> Iterator[Place]:
         """The batches that are still to come."""
-        left, first = self.updates - self.position.update, self.position.batch
+        left, first = max(0, self.updates - self.position.update), self.position.batch
         for epoch in itertools.count(self.position.epoch):
             batches = self.sampler.epoch(epoch)
             for number in range(first, len(batches)):
@@ -231,17 +223,17 @@ class Trainer:
     def _epoch(self) -> float:
         return self.position.update / self.updates_an_epoch
 
-    def _means(self, indices: NDArray[np.int64]) -> tuple[float, float]:
-        """Loss and gradient norm of the window, of which `indices` is the last batch. Raises `_DivergedError`."""
+    def _means(self, indices: NDArray[np.int64], *, patient: bool) -> tuple[float, float]:
+        """Loss and gradient norm of the window, of which `indices` is the last batch. Raises `DivergedError`."""
         loss, norm = self._window.means(self.world)
-        losses = [*self._losses, loss]
-        if not math.isfinite(norm) or has_diverged(losses, self.prepared.target_vocabulary.size):
+        losses = [*self._losses, loss] if self._window.updates else self._losses
+        if not math.isfinite(norm) or has_diverged(losses, self.prepared.target_vocabulary.size, patient=patient):
             self._losses = losses
-            raise _DivergedError(indices, norm)
+            raise DivergedError(indices, norm)
         return loss, norm
 
     def _log_window(self, log: RunLog, indices: NDArray[np.int64], meter: Meter) -> dict[str, Any]:
-        loss, norm = self._means(indices)
+        loss, norm = self._means(indices, patient=True)
         self._losses.append(loss)
         return log.write(
             "train",
@@ -258,10 +250,13 @@ class Trainer:
     def _validate(self, log: RunLog, progress: Progress) -> dict[str, Any]:
         with progress.paused("measuring on dev"):
             result = validate(self.updater.measured_model, self.prepared, self.recipe, self.world)
-        better = result.bleu > self.position.best_bleu
+        # Of models that are as good, such as the first ones with a BLEU of zero, the one that is less perplexed.
+        best = (self.position.best_bleu, -self.position.best_perplexity)
+        better = (result.bleu, -result.perplexity) > best
         self.position.validations_without_gain = 0 if better else self.position.validations_without_gain + 1
         if better:
-            self.position.best_bleu, self.position.best_update = result.bleu, self.position.update
+            self.position.best_bleu, self.position.best_perplexity = result.bleu, result.perplexity
+            self.position.best_update = self.position.update
         if self.world.is_first:
             if better:
                 self._save_model(self.folder.model, result)
@@ -304,7 +299,7 @@ class Trainer:
             "position": asdict(self.position),
             "window": self._window.state_dict(self.world),
             "random": self.world.gather(random_state(self.world.device)),
-            **identity(self.recipe, self.prepared, self.initial_model),
+            **identity(self.recipe, self.prepared, self.initial_model, self.updates_an_epoch),
         }
         if self.world.is_first:
             write_checkpoint(self.folder.checkpoint, self.updater.state_dict() | state)
@@ -318,6 +313,7 @@ class Trainer:
             self.updater.load_state_dict(state)
         except ValueError as error:
             raise InputError(f"{path}: does not fit the recipe: {error}") from error
+        note_changed_epochs(self.console, state, self.updates_an_epoch)
         self.position = Position(**state["position"])
         self._checkpoint_update, self._losses = self.position.update, []
         self._window = Window.from_state_dict(state["window"], self.world)
@@ -327,9 +323,10 @@ class Trainer:
             torch.manual_seed(self.recipe.optimisation.seed + self.world.rank)
 
     def _roll_back(self) -> None:
-        roll_backs = self.position.roll_backs + 1
+        roll_backs, losses = self.position.roll_backs + 1, self._losses
         self._resume()
         self.position.roll_backs = roll_backs
+        self._losses = [loss for loss in losses[:1] if math.isfinite(loss)]  # what later ones are measured by
         self._save_state()
 
     def _finish(self) -> None:

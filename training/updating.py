@@ -15,7 +15,7 @@ from training.batches import Batch
 from training.distributed import World
 from training.hardware import has_fast_bfloat16
 from training.objective import cross_entropy_sum
-from training.optimisation import clip_gradient, make_embeddings_sparse, make_optimiser
+from training.optimisation import clip_gradient, is_of_optimiser, make_embeddings_sparse, make_optimiser
 from training.recipe import Recipe
 from training.subwords import EOS_ID, UNK_ID
 from translator.model import Seq2Seq
@@ -140,6 +140,8 @@ class Updater:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises `ValueError` where the state is that of a run with another optimiser or without the average."""
+        if not is_of_optimiser(state["optimiser"], self.optimiser):
+            raise ValueError("optimisation.optimiser was changed")
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         if (self._average is None) != ("average" not in state):

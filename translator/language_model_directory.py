@@ -30,7 +30,8 @@ from translator.weights import WeightStorage, assign_weights, read_tensors, writ
 
 KIND: Literal["language-model"] = "language-model"
 FORMAT_VERSION = 1
-_CHECKED_FILES = ("config.json", WEIGHTS_FILE, "vocabulary.model", "README.md")
+VOCABULARY_FILE = "vocabulary.model"
+_CHECKED_FILES = ("config.json", WEIGHTS_FILE, VOCABULARY_FILE, "README.md")
 
 
 class LanguageModelCard(BaseModel):
@@ -83,7 +84,7 @@ def save_language_model(
     with written_directory(path, marker=CARD_FILE) as directory:
         (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         write_tensors(directory / WEIGHTS_FILE, model.state_dict(), storage)
-        (directory / "vocabulary.model").write_bytes(vocabulary.model_bytes)
+        (directory / VOCABULARY_FILE).write_bytes(vocabulary.model_bytes)
         card = card.model_copy(update={"parameters": model.parameter_count(), "weight_storage": storage})
         write_card(directory, card, _page(card, model.config), _CHECKED_FILES)
 
@@ -100,7 +101,7 @@ def load_language_model(path: str | Path, device: str | torch.device = "cpu") ->
     config = _read_config(path)
     card = read_card(path, LanguageModelCard)
     check_files(path, card.files, _CHECKED_FILES)
-    file = path / "vocabulary.model"
+    file = path / VOCABULARY_FILE
     try:
         vocabulary = Vocabulary.load(file)
     except ValueError as error:

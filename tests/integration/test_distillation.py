@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from rich.console import Console
 from training import distillation_command
 from training.__main__ import main
 from training.distillation import Distillation
-from training.distillation_settings import Settings, settings_of
+from training.distillation_settings import SPOKEN, Settings, settings_of
 from training.errors import InputError
 from training.further_text import FurtherText
 from training.preparation import prepare
@@ -508,6 +509,13 @@ def test_the_time_left_is_told_once_something_is_done(monkeypatch: pytest.Monkey
     assert isinstance(told.file, StringIO)
     written = told.file.getvalue().splitlines()
     assert [line.split(",")[0] for line in written] == ["4 of 10 pairs"] * 2
+
+
+def test_every_setting_is_called_what_a_person_can_change() -> None:
+    options = {option for parameter in distillation_command.distill.params for option in parameter.opts}
+    for name in Settings.model_fields:
+        spoken = SPOKEN.get(name, f"--{name.replace('_', '-')}")
+        assert set(re.findall(r"--[a-z-]+", spoken)) <= options, name
 
 
 def test_wrong_arguments_are_told_in_one_line(teacher: Path, prepared: Path, tmp_path: Path) -> None:

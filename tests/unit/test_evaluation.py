@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from torch import Tensor
 
 from tests.engines import ScriptedEngine
+from training import evaluation
 from training.__main__ import main
 from training.comparison import ComparisonReport
 from training.errors import InputError
@@ -25,7 +26,7 @@ from training.measures import bleu_by_length
 from training.text_files import read_lines
 from translator import SearchOptions, Translator
 from translator.card import Score
-from translator.directory import load_model
+from translator.directory import load_model, update_card
 from translator.engines import ReferenceEngine
 
 SOURCES = [
@@ -262,6 +263,28 @@ def test_what_cannot_be_measured_is_one_line_and_status_2(
         assert part in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
         assert "BLEU" not in result.stdout
+
+
+def test_the_files_are_written_where_nobody_reads_what_is_shown(
+    tiny_model_directory: Path, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(evaluation, "show", gone)
+    run(tiny_model_directory, *files, "--json", tmp_path / "scores.json")
+    EvaluationReport.model_validate_json((tmp_path / "scores.json").read_text(encoding="utf-8"))
+
+
+def test_models_of_opposite_directions_are_not_compared(
+    tiny_model_directory: Path, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    other = shutil.copytree(tiny_model_directory, tmp_path / "other")
+    turned = {"source_language": "fr", "target_language": "en", "name": "other"}
+    update_card(other, load_model(other).card.model_copy(update=turned))
+    result = command(tiny_model_directory, other, "--source", files[0], "--reference", files[1])
+    assert result.exit_code == 2
+    assert "tiny-en-fr translates en-fr and other fr-en: they cannot be compared" in result.stderr
 
 
 def command(*arguments: str | Path) -> Result:

@@ -80,6 +80,14 @@ def test_a_system_cannot_be_told_apart_from_itself() -> None:
     assert {found.p_value for found in again.values()} == {1.0}
 
 
+def test_no_interval_goes_beyond_what_the_metric_can_be() -> None:
+    references = sentences(6, 1)
+    for translations in ([*references[:-1], "none of these"], ["none of these", *references[1:3], "x", "y", "z"]):
+        for name, found in measure([translations], references)[0].items():
+            assert 0.0 <= found.low <= found.value <= found.high, name
+            assert name == "TER" or found.high <= 100.0
+
+
 def test_equal_systems_are_rarely_told_apart() -> None:
     """About one in twenty may look significant where nothing differs; one-sided p-values would give one in ten."""
     wrong = 0

@@ -216,13 +216,21 @@ def test_what_cannot_be_rescored_is_one_line_and_status_2(
         chosen = files | changes
         return ["--source", chosen["source"], "--n-best", chosen["list"], "--reference", chosen["reference"]]
 
-    short = write(tmp_path / "short", "one line\n")
+    short, empty = write(tmp_path / "short", "one line\n"), write(tmp_path / "empty", "")
     cases = [
         (run("--model", tmp_path / "none", *given_()), "no such model directory"),
         (run("--model", tiny_model_directory, *given_(source=short)), "is about sentence 1, and the source has 1"),
         (run("--model", tiny_model_directory, *given_(reference=short)), "has 1 lines and the source 3"),
         (run("--model", tiny_model_directory, *given_(list=tmp_path / "none")), "none: No such file"),
         (run("--model", tiny_model_directory, *given_(), "--output-n-best", tmp_path / "no" / "x"), "make it first"),
+        (
+            run("--model", tiny_model_directory, *given_(source=empty, list=empty, reference=empty)),
+            "empty: is empty",
+        ),
+        (
+            run("--model", tiny_model_directory, *given_(), "--tune", empty, empty, empty),
+            "empty: is empty",
+        ),
     ]
     for result, part in cases:
         assert (result.exit_code, result.stdout) == (2, "")

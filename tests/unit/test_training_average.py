@@ -120,6 +120,21 @@ def test_a_checkpoint_takes_its_vocabularies_from_its_run(make: Make, tmp_path: 
         average_models([other, tmp_path / "run" / "state" / "checkpoint.pt"], tmp_path / "mean-2")
 
 
+def test_of_a_checkpoint_with_a_moving_average_that_is_taken_which_was_measured(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    best, raw, moving = make("run/model", 1), make("raw", 2), make("moving", 3)
+    state = {
+        "model": weights(raw),
+        "average": {"n_averaged": torch.tensor(7)} | {f"module.{name}": each for name, each in weights(moving).items()},
+        "shape": load_model(raw).config.model_dump(),
+        "position": {"update": 250},
+    }
+    write_checkpoint(tmp_path / "run" / "state" / "checkpoint.pt", state)
+    average_models([best, tmp_path / "run" / "state" / "checkpoint.pt"], tmp_path / "mean")
+    one, two, mean = weights(best), weights(moving), weights(tmp_path / "mean")
+    assert all(torch.allclose(mean[name], (one[name] + two[name]) / 2, atol=1e-8) for name in mean)
+
+
 def test_models_that_have_no_mean_are_refused(make: Make, tmp_path: Path) -> None:
     model = make("model", 1)
     # As many words, but others.

@@ -125,6 +125,19 @@ def test_several_folders_are_one_corpus_a_pair_of_each_in_turn(tmp_path: Path) -
     }
 
 
+def test_folders_may_be_named_in_either_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One from here on, the other from the root; the names on record do not tell."""
+    for folder in ("one", "two"):
+        write(tmp_path / folder, train_en=f"{folder}\n", train_fr="A\n")
+    monkeypatch.chdir(tmp_path)
+    checksums = [
+        open_corpus(recipe("moses", Path(path), further_paths=[further])).checksums()
+        for path, further in (("one", tmp_path / "two"), (tmp_path / "one", "two"), ("one", "two"))
+    ]
+    assert checksums[0] == checksums[1] == checksums[2]
+    assert "two/train.fr" in checksums[0]
+
+
 def test_a_further_folder_that_is_missing_or_of_another_kind_is_named(tmp_path: Path) -> None:
     write(tmp_path / "everyday", train_en="a\n", train_fr="A\n")
     with pytest.raises(InputError, match="nowhere: there is no such corpus folder"):

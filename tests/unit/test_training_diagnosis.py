@@ -59,6 +59,15 @@ def test_a_run_that_diverges_at_once_is_found_out() -> None:
     assert not has_diverged([1e31], 1000)
 
 
+def test_weights_that_are_to_be_kept_must_be_good_now() -> None:
+    far = 2 * OF_GUESSING
+    assert has_diverged([5.0, 4.0, far], 1000, patient=False)
+    assert has_diverged([1e31], 1000, patient=False)
+    assert not has_diverged([5.0, far, 4.0], 1000, patient=False)
+    assert not has_diverged([30.0], 1000, patient=False)
+    assert not has_diverged([], 1000, patient=False)
+
+
 def evidence(**facts: object) -> Evidence:
     known: dict[str, object] = {
         "update": 1234,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import sys
@@ -87,6 +88,23 @@ def test_the_log_drops_what_a_killed_run_wrote_after_its_checkpoint(tmp_path: Pa
     with RunLog(path, 100) as log:
         log.write("train", update=150, loss=1.0)
     assert [(entry["update"], entry.get("loss")) for entry in read_log(path)] == [(50, None), (100, None), (150, 1.0)]
+
+
+def test_a_log_that_cannot_be_written_anew_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.jsonl"
+    with RunLog(path, 0) as log:
+        log.write("train", update=50)
+    before = path.read_bytes()
+
+    def full(file: Path, *_: object, **__: object) -> int:
+        file.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        RunLog(path, 50)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_curves_are_drawn_of_all_four_figures(tmp_path: Path) -> None:

@@ -110,6 +110,8 @@ def test_overrides_apply_in_order_and_an_empty_one_gives_the_default_back(recipe
             "corpus.kind: .*'hub', 'moses', 'tsv', 'jsonl', 'parquet' or 'libreoffice-help' .*'web' given",
         ),
         ("optimisation.epochs=0", "optimisation.epochs: .*greater than 0"),
+        ("optimisation.epochs=inf", "optimisation.epochs: .*finite number"),
+        ("evaluation.length_penalties=[nan, 0.0]", "evaluation.length_penalties.*finite number"),
         ("model.num_layers=4.5", "model.num_layers: "),
         ("corpus.kind=hub", "needs the name of a data set"),
         ("corpus.target_language=en", "are both 'en'"),

@@ -92,14 +92,16 @@ def train_all(runs: Sequence[PlannedRun], prepared: Prepared, console: Console) 
         if record is not None and record.finished:
             continue
         resume = run.folder.checkpoint.exists()
-        _write_record(run, prepared, finished=False, seconds=0.0)
+        before = record.seconds if record is not None and resume else 0.0
+        _write_record(run, prepared, finished=False, seconds=before)
         started = time.monotonic()
         try:
             train(run.recipe, prepared, resume=resume, world=World.alone(), console=inner)
         except KeyboardInterrupt:
+            _write_record(run, prepared, finished=False, seconds=before + time.monotonic() - started)
             console.print(f"Stopped while {run.member.name} was trained; the same command goes on.", highlight=False)
             raise
-        seconds = time.monotonic() - started
+        seconds = before + time.monotonic() - started
         _write_record(run, prepared, finished=True, seconds=seconds)
         if not resume:
             spent, operations = spent + seconds, operations + run.flops
