@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +22,7 @@ from translator.command_line import (
     load_translator,
     model_options,
     progress_bar,
+    standard_streams,
     without_end,
 )
 from translator.corpus.command import translate_corpus
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 @click.version_option(__version__, prog_name="translator")
 def main() -> None:
     """Translate text with a trained model, measure text with it, or look at it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that lacks a character shows a question mark
+            stream.reconfigure(errors="replace")
 
 
 main.add_command(scoring_commands.score)
@@ -93,7 +98,7 @@ def translate(
     if language_model is not None:
         translator = _fused(translator, language_model, language_model_weight)
     writer = _Writer(translator, search_options, n_best is not None)
-    source, target = sys.stdin.buffer, sys.stdout.buffer
+    source, target = standard_streams()
     with failures_of_streams(), progress_bar(source, "translating") as advance:
         for chunk in chunks(source):
             target.write(writer.translated(chunk, advance))
@@ -111,15 +116,16 @@ def inspect(model: str, as_json: bool) -> None:
     """Check the model directory DIR; print its card and how it is computed here."""
     translator = load_translator([model], "cpu")
     loaded, engine = translator.loaded, translator.engine.describe()
-    if as_json:
-        document = {"card": loaded.card.model_dump(), "model": loaded.config.model_dump(), "engine": engine}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-        return
-    from rich.console import Console
+    with failures_of_streams():
+        if as_json:
+            document = {"card": loaded.card.model_dump(), "model": loaded.config.model_dump(), "engine": engine}
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            return
+        from rich.console import Console
 
-    console = Console(highlight=False, markup=False)
-    for table in (*_tables(loaded), _engines(engine)):
-        console.print(table)
+        console = Console(highlight=False, markup=False)
+        for table in (*_tables(loaded), _engines(engine)):
+            console.print(table)
 
 
 def _fused(translator: Translator, language_model: str, weight: float) -> Translator:
@@ -160,17 +166,22 @@ class _Writer:
         self.warned: Counter[str] = Counter()
 
     def translated(self, chunk: list[bytes], advance: Callable[[int, float], None]) -> bytes:
+        from translator.ticket import DecodingError
+
         lines = decoded_lines(chunk, self.lines)
         mark = BYTE_ORDER_MARK if self.lines == 0 and lines[0].startswith(BYTE_ORDER_MARK) else ""
         lines[0] = lines[0].removeprefix(mark)
         texts = [without_end(line) for line in lines]
         bytes_per_line = sum(map(len, chunk)) / len(chunk)
-        translations = self.translator.translate(
-            texts,
-            self.options,
-            split_sentences=not self.n_best,
-            progress=lambda count: advance(count, count * bytes_per_line),
-        )
+        try:
+            translations = self.translator.translate(
+                texts,
+                self.options,
+                split_sentences=not self.n_best,
+                progress=lambda count: advance(count, count * bytes_per_line),
+            )
+        except DecodingError as error:
+            raise Failure(str(error)) from error
         written: list[str] = []
         for line, text, translation in zip(lines, texts, translations, strict=True):
             self.warned.update({warning.partition(":")[0] for warning in translation.warnings})

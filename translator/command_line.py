@@ -75,6 +75,13 @@ def load_translator(
         raise Failure(str(error)) from error
 
 
+def standard_streams() -> tuple[IO[bytes], IO[bytes]]:
+    """Standard input and output, as bytes. Raises `Failure` where whoever started the command has closed one."""
+    if sys.stdin is None or sys.stdout is None:
+        raise Failure(f"standard {'input' if sys.stdin is None else 'output'} is closed")
+    return sys.stdin.buffer, sys.stdout.buffer
+
+
 @contextmanager
 def failures_of_streams() -> Iterator[None]:
     """What goes wrong with the standard streams, as a `Failure`."""

@@ -63,6 +63,13 @@ def read_description(path: str | Path) -> Description:
     Raises `ModelDirectoryError` as `translator.directory.load_model` does.
     """
     path = Path(path)
+    try:
+        return _read_description(path)
+    except OSError as error:
+        raise ModelDirectoryError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
+
+
+def _read_description(path: Path) -> Description:
     if not path.is_dir():
         raise ModelDirectoryError(
             f"{path}: there is no such model directory; train one, or name one that holds config.json"
@@ -139,7 +146,9 @@ def read_json(file: Path, advice: str) -> dict[str, object]:
         raise ModelDirectoryError(f"{file}: has more than {_LARGEST_JSON:,} bytes; copy the directory again")
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
+    except OSError as error:
+        raise ModelDirectoryError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
         raise ModelDirectoryError(f"{file}: cannot be read as JSON ({error}); copy the directory again") from error
     if not isinstance(document, dict):
         raise ModelDirectoryError(f"{file}: holds no JSON object; {advice}")

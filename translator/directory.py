@@ -69,11 +69,10 @@ def save_model(
 
 
 def update_card(path: str | Path, card: Card) -> None:
-    """Put `card` in the place of a model directory's card; the weights stay as they are. Atomic like `save_model`."""
+    """Put `card` in the place of a model directory's card; all else in it stays as it is. Atomic like `save_model`."""
     path = Path(path)
     with written_directory(path, marker=CARD_FILE) as directory:
-        for name in files_of(card):
-            shutil.copyfile(path / name, directory / name)
+        shutil.copytree(path, directory, dirs_exist_ok=True, symlinks=True)
         write_card(directory, card, card_page(card), files_of(card))
 
 

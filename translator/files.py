@@ -19,8 +19,9 @@ def written_directory(path: Path, *, marker: str) -> Iterator[Path]:
 
     `marker` is a file that every directory of this kind holds; one that stands at `path` already is exchanged for the
     new one. Raises `FileExistsError` where something else stands there, and `OSError` where nothing can be written;
-    in either case, whatever was at `path` is untouched.
+    in either case, whatever was at `path` is untouched. Where `path` is a link, all this is about what it leads to.
     """
+    path = path.resolve()
     if path.exists() and not (path / marker).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise FileExistsError(f"{path}: holds something else (no {marker}); name another directory or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +30,10 @@ def written_directory(path: Path, *, marker: str) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o755)
         for file in temporary.iterdir():
-            file.chmod(0o644)  # safetensors writes files that only their owner may read
+            if file.is_symlink():
+                continue
+            if file.is_file() and not _is_copy(file, path / file.name):
+                file.chmod(0o644)  # safetensors writes files that only their owner may read
             _flush(file)
         _flush(temporary)
         if path.exists():
@@ -64,6 +68,14 @@ def sha256_of(file: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _is_copy(file: Path, original: Path) -> bool:
+    """Whether it came with its time, and with whatever its owner allows others."""
+    if not original.is_file():
+        return False
+    one, other = file.stat(), original.stat()
+    return (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
 
 
 def _flush(path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from translator.command_line import Failure, device_option
+from translator.command_line import Failure, device_option, failures_of_streams
 
 
 @click.command()
@@ -44,7 +44,8 @@ def generate(
         raise click.UsageError(f"--{str(fault['loc'][0]).replace('_', '-')}: {fault['msg']}") from error
     except (ValueError, RuntimeError, AssertionError) as error:  # the last two: a device that is not here
         raise Failure(str(error).splitlines()[0]) from error
-    for text in texts:
-        click.echo(json.dumps(asdict(text), ensure_ascii=False) if as_json else text.text)
-        if not as_json and loaded.card.unit == "paragraph":
-            click.echo()
+    with failures_of_streams():
+        for text in texts:
+            click.echo(json.dumps(asdict(text), ensure_ascii=False) if as_json else text.text)
+            if not as_json and loaded.card.unit == "paragraph":
+                click.echo()

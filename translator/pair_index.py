@@ -103,7 +103,7 @@ class PairIndex:
             "text": np.frombuffer(text, dtype=np.int8),
         }
         with written_directory(directory, marker=CARD_FILE) as written:
-            shutil.copytree(directory, written, dirs_exist_ok=True)
+            shutil.copytree(directory, written, dirs_exist_ok=True, symlinks=True)
             save_file(tensors, written / INDEX_FILE)
             write_card(written, card, card_page(card), (*CHECKED_FILES, INDEX_FILE))
 

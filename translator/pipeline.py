@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -94,7 +94,7 @@ class Translator(Texts):
     @overload
     def translate(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         options: SearchOptions = ...,
         *,
         split_sentences: bool = ...,
@@ -103,13 +103,13 @@ class Translator(Texts):
 
     def translate(
         self,
-        texts: str | Sequence[str],
+        texts: str | Iterable[str],
         options: SearchOptions = _DEFAULT_OPTIONS,
         *,
         split_sentences: bool = True,
         progress: Callable[[int], None] | None = None,
     ) -> Translation | list[Translation]:
-        """Translate a text, or each text of a sequence; the answer to a text does not depend on the others.
+        """Translate a text, or each of several texts; the answer to a text does not depend on the others.
 
         What is no sentence (white space, line breaks, list markers, emoji, punctuation alone) comes back as it is and
         never reaches the model. With `split_sentences=False` each text is one sentence. `progress` is called with the
@@ -122,7 +122,7 @@ class Translator(Texts):
         """
         if isinstance(texts, str):
             return self._translate([texts], options, split_sentences, progress)[0]
-        return self._translate(texts, options, split_sentences, progress)
+        return self._translate(list(texts), options, split_sentences, progress)
 
     def aligned(self, translation: Translation) -> Translation:
         """A translation of this model with what its attention looked at: `sentences[i].alignment`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,10 @@ from translator.command_line import (
     load_translator,
     model_options,
     progress_bar,
+    standard_streams,
     without_end,
 )
+from translator.files import written_file
 
 if TYPE_CHECKING:
     from translator.config import Combination
@@ -41,7 +42,7 @@ def score(models: tuple[str, ...], combination: Combination, device: str, per_to
     translator = load_translator(models, device, engine="reference", combination=combination)
     from translator.scoring import score_texts
 
-    source, target = sys.stdin.buffer, sys.stdout.buffer
+    source, target = standard_streams()
     lines = 0
     with failures_of_streams(), progress_bar(source, "scoring") as advance:
         for chunk in chunks(source):
@@ -78,7 +79,7 @@ def embed(model: str, device: str, output: Path | None) -> None:
     from translator.scoring import as_source, sentence_vectors
 
     loaded = translator.loaded
-    source, target = sys.stdin.buffer, sys.stdout.buffer
+    source, target = standard_streams()
     parts: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
     lines = 0
     with failures_of_streams(), progress_bar(source, "reading") as advance:
@@ -98,10 +99,11 @@ def embed(model: str, device: str, output: Path | None) -> None:
     if output is not None:
         nothing = sentence_vectors(loaded.model, [], source_eos_id=loaded.source_vocabulary.eos_id).numpy()
         try:
-            with output.open("wb") as file:  # a file, for NumPy would add .npy to another name
+            is_special = output.exists() and not output.is_file()  # /dev/stdout
+            with output.open("wb") if is_special else written_file(output.resolve()) as file:
                 np.save(file, np.concatenate([nothing, *parts]))
-        except OSError as error:
-            raise Failure(f"{output}: cannot be written: {error.strerror}") from error
+        except OSError as error:  # NumPy's own says nothing in strerror
+            raise Failure(f"{output}: cannot be written: {error.strerror or error}") from error
 
 
 def _texts(lines: list[str], lines_before: int) -> list[str]:

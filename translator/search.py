@@ -142,8 +142,8 @@ def draw(
     log_probabilities_RV: npt.NDArray[np.float32], options: SearchOptions, numbers_R: Doubles
 ) -> npt.NDArray[np.int64]:
     """One token a row by inversion of the cumulated probabilities, after temperature, top-k and top-p (nucleus)."""
-    scaled_RV = log_probabilities_RV.astype(np.float64) / options.temperature
-    weights_RV = np.exp(scaled_RV - scaled_RV.max(axis=1, keepdims=True))
+    below_best_RV = log_probabilities_RV.astype(np.float64) - log_probabilities_RV.max(axis=1, keepdims=True)
+    weights_RV = np.exp(below_best_RV / options.temperature)
     order_RV = np.argsort(-weights_RV, axis=1, kind="stable")
     sorted_RV = np.take_along_axis(weights_RV / weights_RV.sum(axis=1, keepdims=True), order_RV, axis=1)
     if options.top_k is not None:

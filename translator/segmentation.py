@@ -1,14 +1,14 @@
 """Text to sentences, and translated sentences back into the same text.
 
 A `Segments` holds sentences by their character offsets in the text. Everything between them (white space, line breaks,
-list markers, pieces without a letter or digit) is a separator, which comes back character for character: joining the
+list markers, pieces without a letter) is a separator, which comes back character for character: joining the
 sentences themselves gives the text again.
 
 Sentence ends are found by `sentencex` (MIT, kept by the Wikimedia Foundation, some 300 languages): it returns every
 character of its input, is made for machine translation (two sentences left together do less harm than one torn apart),
-knows the abbreviations of each language, and splits some 100 MB/s in compiled code. Of its peers, pysbd, blingfire and
-syntok have seen no release since 2022, and the licences of sentence-splitter (LGPL) and minisbd (AGPL) are not ours. A
-line break always ends a sentence here: models are trained on single lines.
+knows abbreviations of each language, to which a few are added here, and splits some 100 MB/s in compiled code. Of its
+peers, pysbd, blingfire and syntok have seen no release since 2022, and the licences of sentence-splitter (LGPL) and
+minisbd (AGPL) are not ours. A line break always ends a sentence here: models are trained on single lines.
 """
 
 from __future__ import annotations
@@ -33,12 +33,20 @@ _CLOSING = frozenset(")]}»”’\"'")
 _EMOJI = re.compile(".\ufe0f\u20e3?|[0-9#*]\u20e3", re.DOTALL)
 _CLAUSE_END = re.compile(r"[,;:…–—](?=\s)|[、，；：。！？]|[.!?)\]”»](?=\s)")
 _WHITE_SPACE = re.compile(r"\s+")
+# What sentencex takes for the end of a sentence and is none: initials, titles and units before what they belong to.
+_ABBREVIATED = {
+    "fr": re.compile(
+        r"(?:^|[\s('’«-])(?:[^\W\d_a-zß-ÿ]|MM|Drs?|Pr|[Pp]rof|Me|Mmes?|Mlles?|Mgr|Ste?|n|vol|pp?|approx)\.\s+$"
+    ),
+    "en": re.compile(r"(?:^|[\s(])(?:[Vv]ol|approx)\.\s+$"),
+}
+_LONGEST_ABBREVIATION = 16  # characters, white space included
 _ZERO_WIDTH_JOINER = "\u200d"
 
 
 def is_blank(text: str) -> bool:
-    """Whether `text` has no letter and no digit: white space, punctuation, symbols and emoji need no translation."""
-    return not any(character.isalnum() for character in _EMOJI.sub("", text))
+    """Whether `text` has no letter: white space, punctuation, numbers, symbols and emoji need no translation."""
+    return not any(character.isalpha() for character in _EMOJI.sub("", text))
 
 
 @dataclass(frozen=True)
@@ -123,9 +131,18 @@ def _sentences(text: str, language: str) -> Iterator[Span]:
         for boundary in _boundaries(content, language):
             end = _behind_closing(content, boundary)
             # "Node.js", "example.com": a full stop between two letters ends nothing.
-            if start < end and not (content[end - 1] == "." and content[end : end + 1].isalnum()):
+            within_word = content[end - 1] == "." and content[end : end + 1].isalnum()
+            if start < end and not within_word and not _is_abbreviated(content, end, language):
                 yield offset + start, offset + end
                 start = end
+
+
+def _is_abbreviated(content: str, end: int, language: str) -> bool:
+    """Whether what ends there is an abbreviation that something follows."""
+    abbreviated = _ABBREVIATED.get(language)
+    if abbreviated is None or end == len(content):
+        return False
+    return abbreviated.search(content, max(0, end - _LONGEST_ABBREVIATION), end) is not None
 
 
 def _boundaries(line: str, language: str) -> Iterator[int]:

@@ -28,6 +28,11 @@ from translator.vocabulary import Vocabulary
 _DEFAULT_LONGEST_SOURCE = 256
 _SMALLEST_LONGEST_SOURCE = 16
 _DEFAULT_OPTIONS = SearchOptions()
+# Soft hyphens, zero-width spaces, marks of direction and byte order marks (not the joiners of emoji and some scripts),
+# and the spaces of printers (not those of French punctuation, which models know).
+_INVISIBLE = (0x00AD, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF)
+_FINE_SPACES = (0x1680, *range(0x2000, 0x200B), 0x205F)
+_UNSEEN: dict[int, str | None] = dict.fromkeys(_INVISIBLE) | dict.fromkeys(_FINE_SPACES, " ")
 _LINE_BREAKS = re.compile("[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]+")
 _UNDECIDED = re.compile(r"[\s\ue000]+$")  # an escape may be half written, see translator.vocabulary
 
@@ -244,8 +249,8 @@ def _check_text(text: object, number: int) -> None:
 
 
 def normalised(sentence: str) -> str:
-    """What the model reads: NFC, as composed letters are what its training text has."""
-    return unicodedata.normalize("NFC", sentence)
+    """What the model reads: NFC, as composed letters are what its training text has, without what nobody sees."""
+    return unicodedata.normalize("NFC", sentence).translate(_UNSEEN)
 
 
 def _one_line(translation: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,24 @@ def test_embed_refuses_what_it_cannot_do(
     message = complaint(run("embed", "--model", tiny_model_directory, "--output", tmp_path / "no" / "x.npy"))
     assert "make it first" in message
     assert "name one model" in complaint(run("embed", "--model", f"{tiny_model_directory},{second_model_directory}"))
+
+
+def test_embed_on_a_full_disk_leaves_the_old_file(tiny_model_directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "vectors.npy").write_bytes(b"old")
+
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+
+    command = [sys.executable, "-m", "translator", "embed", "--model", str(tiny_model_directory)]
+    result = subprocess.run(
+        [*command, "--output", str(tmp_path / "vectors.npy")],
+        input=b"Hello.\n" * 100, preexec_fn=small_disk, capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert b"vectors.npy: cannot be written: " in result.stderr
+    assert b"None" not in result.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["vectors.npy"]
+    assert (tmp_path / "vectors.npy").read_bytes() == b"old"
 
 
 def test_an_n_best_list_has_the_searchs_hypotheses(tiny_model_directory: Path) -> None:

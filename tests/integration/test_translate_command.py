@@ -245,6 +245,29 @@ def test_inspect_says_how_it_is_computed_here(
     assert document["engine"].startswith("reference, float32, cpu")
 
 
+def test_inspect_where_the_terminal_lacks_characters_or_the_disk_is_full(tiny_model_directory: Path) -> None:
+    result = run("inspect", tiny_model_directory, environment={"PYTHONIOENCODING": "ascii"})
+    assert result.returncode == 0, result.stderr
+    assert b"en ? fr" in result.stdout
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("wb") as full:
+            command = [*COMMAND, "inspect", str(tiny_model_directory)]
+            found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=120, check=False)
+        assert found.returncode == 2
+        assert b"No space left on device" in found.stderr
+        assert b"Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("closed", [0, 1])
+def test_a_closed_stream_is_an_error(tiny_model_directory: Path, closed: int) -> None:
+    result = subprocess.run(
+        [*COMMAND, "translate", "--model", str(tiny_model_directory)],
+        preexec_fn=lambda: os.close(closed), stderr=subprocess.PIPE, timeout=120, check=False,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert f"standard {'input' if closed == 0 else 'output'} is closed" in result.stderr.decode()
+
+
 def test_help_does_not_load_the_model_library() -> None:
     code = (
         "import sys, runpy; sys.argv = ['x', '--help']\ntry:\n  runpy.run_module('translator', run_name='__main__')\n"

@@ -245,6 +245,15 @@ def test_what_a_worker_cannot_do_is_said_in_one_line(command: Callable[..., list
     said = run(command("--engine", "abacus"), status=2)
     assert said.startswith("Error: there is no engine abacus")
     assert len(said.splitlines()) == 1
+    run(command())  # a mistake does not spoil the folder
+
+
+def test_hidden_files_are_no_input(command: Callable[..., list[str]], corpus: Path, tmp_path: Path) -> None:
+    (corpus / ".a.parquet.swp").write_text("no Parquet", encoding="utf-8")
+    assert "40 rows in 11 files" in run(command("--input", f"parquet:{corpus}/*"))
+    # Its own output may be input, but for the record that it keeps.
+    again = command("--input", f"parquet:{tmp_path}/out/*", "--column", "translation", output="again")
+    assert "40 rows in " in run([*again, "--translation-column", "back", "--row-column", "again"])
 
 
 def test_what_is_written_elsewhere_is_missed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import resource
 import shutil
@@ -197,3 +198,40 @@ def test_a_card_is_updated_and_readable(copy: Path) -> None:
     assert "| a test | BLEU | 41.24 | 5 | 0.6 | int8 | `nrefs:1` |" in (copy / "README.md").read_text(encoding="utf-8")
     weights = before.model.state_dict()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in after.model.state_dict().items())
+
+
+def test_a_new_card_leaves_all_else_in_the_directory_alone(copy: Path) -> None:
+    (copy / "notes.txt").write_text("mine", encoding="utf-8")
+    (copy / "notes.txt").chmod(0o600)
+    (copy / ".history" / "deep").mkdir(parents=True)
+    (copy / ".history" / "deep" / "old").write_text("older", encoding="utf-8")
+    update_card(copy, load_model(copy).card.model_copy(update={"name": "renamed"}))
+    assert load_model(copy).card.name == "renamed"
+    assert (copy / "notes.txt").read_text(encoding="utf-8") == "mine"
+    assert (copy / "notes.txt").stat().st_mode & 0o777 == 0o600
+    assert (copy / ".history" / "deep" / "old").read_text(encoding="utf-8") == "older"
+    assert (copy / ".history").stat().st_mode & 0o111 == 0o111
+
+
+def test_what_a_link_leads_to_is_written(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = tmp_path / "elsewhere" / "link"
+    link.parent.mkdir()
+    link.symlink_to(copy)
+    update_card(link, load_model(link).card.model_copy(update={"name": "renamed"}))
+    assert link.is_symlink()
+    assert list(link.parent.iterdir()) == [link]
+    assert load_model(copy).card.name == "renamed"
+    monkeypatch.chdir(copy)
+    update_card(Path(), load_model(Path()).card.model_copy(update={"name": "from within"}))
+    assert load_model(copy).card.name == "from within"
+
+
+def test_what_cannot_be_read_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(file: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    monkeypatch.setattr(description, "sha256_of", closed)
+    with pytest.raises(ModelDirectoryError, match=r"config\.json: cannot be read: Permission denied"):
+        load_model(copy)
+    with pytest.raises(ModelDirectoryError, match="cannot be read: File name too long"):
+        load_model("x" * 5000)

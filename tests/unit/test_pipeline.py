@@ -129,7 +129,25 @@ def test_the_model_reads_composed_letters_and_the_source_keeps_its_own(vocabular
     assert translation.sentences[0].source == decomposed
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\n", "?!", "😀 👩‍👩‍👧", "\u00a0"])
+@pytest.mark.parametrize("unseen", ["\ufeff", "\u200b", "\u2060", "\u00ad", "\u202a", "\u200f"])
+def test_what_nobody_sees_is_not_read(vocabulary: Vocabulary, unseen: str) -> None:
+    source = f"{unseen}Where is the sta{unseen}tion?"
+    translation = copier(vocabulary).translate(source)
+    assert translation.text == "Where is the station?"
+    assert translation.sentences[0].source == source
+
+
+def test_a_fine_space_is_a_space_and_joined_emoji_stay_joined(vocabulary: Vocabulary) -> None:
+    text = "Where\u2009is the 👩‍👩‍👧? Là\u202f: ici\u00a0!"
+    assert copier(vocabulary).translate(text).text == text.replace("\u2009", " ")
+
+
+def test_texts_may_come_one_by_one(vocabulary: Vocabulary) -> None:
+    lines = ["Where is it?", "The end"]
+    assert [each.text for each in copier(vocabulary).translate(line for line in lines)] == lines
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\n", "?!", "😀 👩‍👩‍👧", "\u00a0", "12", "3.14 %"])
 def test_blank_text_never_reaches_the_model(vocabulary: Vocabulary, text: str) -> None:
     translator = copier(vocabulary)
     for split in (True, False):

@@ -54,7 +54,32 @@ def test_language_decides_what_is_an_abbreviation() -> None:
     assert sentences(text, "de") == ["Es gibt viele Tiere, z.B. Hunde.", "Ja."]
 
 
-@pytest.mark.parametrize("text", ["", " \t\n", "\u00a0\u3000", "... ?!", "😀", "👩‍👩‍👧 🇫🇷", "1️⃣ ℹ️ ™️", "-- \n *", "#⃣"])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("J'ai vu M. Martin hier. Il dort.", ["J'ai vu M. Martin hier.", "Il dort."]),
+        ("M. Dupont est là. Où est Mme. Durand ?", ["M. Dupont est là.", "Où est Mme. Durand ?"]),
+        ("Le Dr. Martin dort. Le prof. Petit aussi.", ["Le Dr. Martin dort.", "Le prof. Petit aussi."]),
+        ("J. Dupont habite à St. Denis.", ["J. Dupont habite à St. Denis."]),
+        ("Demandez à M.\nMartin.", ["Demandez à M.", "Martin."]),  # a line break always ends a sentence
+        ("Il est là. Elle dort.", ["Il est là.", "Elle dort."]),
+        ("C'est le fram. Il dort.", ["C'est le fram.", "Il dort."]),  # the end of a word is no abbreviation
+    ],
+)
+def test_french_titles_and_initials_end_no_sentence(text: str, expected: list[str]) -> None:
+    assert sentences(text, "fr") == expected
+
+
+def test_many_initials_take_no_time() -> None:
+    text = "M. " * 100_000
+    found = sentences(text, "fr")
+    assert " ".join(found) == text.strip()
+    assert len(found) < 100  # blocks are looked at one by one
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \t\n", "\u00a0\u3000", "... ?!", "😀", "👩‍👩‍👧 🇫🇷", "1️⃣ ℹ️ ™️", "-- \n *", "#⃣", "7", "3.14", "½", "① "]
+)
 def test_blank_text_has_no_sentence(text: str) -> None:
     assert is_blank(text)
     segments = Segments.of(text, language="en")
@@ -62,8 +87,8 @@ def test_blank_text_has_no_sentence(text: str) -> None:
     assert segments.join([]) == (text, [])
 
 
-@pytest.mark.parametrize("text", ["a", "7", " é ", "日", "1. ", "…ok…", "Ⅷ"])
-def test_text_with_a_letter_or_digit_is_not_blank(text: str) -> None:
+@pytest.mark.parametrize("text", ["a", " é ", "日", "1 a. ", "…ok…", "½ x"])
+def test_text_with_a_letter_is_not_blank(text: str) -> None:
     assert not is_blank(text)
 
 

@@ -86,11 +86,13 @@ def translate_corpus(
     ray start --address FIRST:6379    # on the others
     python -m translator translate-corpus … --ray FIRST:6379
     """
+    from pydantic import ValidationError
+
     from translator.config import SearchOptions
     from translator.corpus.inputs import Columns, find_files
     from translator.corpus.manifest import Settings, held_folder, model_digests, prepare
     from translator.corpus.work import Work
-    from translator.description import SHIPPED_MODELS
+    from translator.description import SHIPPED_MODELS, first_fault
     from translator.ensemble import model_paths
 
     try:
@@ -112,6 +114,8 @@ def translate_corpus(
         with held_folder(output):
             work = Work(names, files, output, prepare(output, settings, files))
             _translate(work, workers, address)
+    except ValidationError as error:
+        raise Failure(f"the options: {first_fault(error)}") from error
     except ValueError as error:
         raise Failure(str(error)) from error
 

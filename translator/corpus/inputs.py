@@ -85,13 +85,22 @@ def find_files(given: str) -> tuple[Kind, tuple[Path, ...]]:
             f"--input {given}: say what the files are, and which: parquet:FILES, jsonl:FILES or text:FILES, "
             "FILES being one file or a pattern such as 'part-*'"
         )
+    try:
+        return kind, _found(kind, pattern)  # type: ignore[return-value]  # it is one of Kind's
+    except OSError as error:
+        raise CorpusError(f"{error.filename or pattern}: {error.strerror or error}") from error
+
+
+def _found(kind: str, pattern: str) -> tuple[Path, ...]:
     if Path(pattern).is_dir():
         raise CorpusError(f"{pattern}: is a folder; name its files by a pattern, such as '{kind}:{pattern}/*'")
     if Path(pattern).is_file():
-        return kind, (Path(pattern).absolute(),)  # type: ignore[return-value]  # it is one of Kind's
+        return (Path(pattern).absolute(),)
     path = Path(pattern).absolute()
     found = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-    files = tuple(sorted(file for file in found if file.is_file()))
+    # What editors and systems put beside data, and this command's own record, unless it is asked for.
+    aside = () if path.name.startswith((".", "_")) else (".", "_")
+    files = tuple(sorted(file for file in found if file.is_file() and not file.name.startswith(aside)))
     if not files:
         raise CorpusError(f"{pattern}: there is no such file; a pattern is quoted and seen from the working directory")
-    return kind, files  # type: ignore[return-value]  # as above
+    return files

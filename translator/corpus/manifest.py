@@ -123,7 +123,7 @@ def _tidy(output: Path) -> None:
 
 
 def prepare(output: Path, settings: Settings, files: Sequence[Path]) -> Manifest:
-    """The manifest in `output`, or where there is none a new one, for which every row of the input is looked at.
+    """The manifest in `output`, or a new one where nothing is translated yet, for which every row is looked at.
 
     Raises:
         CorpusError: the input cannot be used, or what is in `output` was translated otherwise.
@@ -136,8 +136,10 @@ def prepare(output: Path, settings: Settings, files: Sequence[Path]) -> Manifest
         raise CorpusError(f"{error.filename}: {error.strerror or error}") from error
     if (output / MANIFEST).is_file():
         manifest = _read(output)
-        _check_same(output, manifest, settings, records)
-        return manifest
+        if len(manifest.unfinished(output)) < len(manifest.shards):
+            _check_same(output, manifest, settings, records)
+            return manifest
+        # Nothing was translated yet, as where the engine could not be had: it begins with what is asked for now.
     shards = _shards(settings, files)
     if not shards:
         raise CorpusError("the input has no rows: there is nothing to translate")
