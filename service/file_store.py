@@ -59,11 +59,13 @@ class FileStore:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _make_room(self, size: int) -> None:
-        """Remove what is too old, and the oldest of what is too much."""
+        """Remove what is too old, and the oldest of what is too much, or more than half of what there is room for."""
         found = sorted(self._folder.iterdir(), key=lambda path: _modified(path))
-        total = sum(_size(path) for path in found) + size
+        kept = sum(_size(path) for path in found)
+        most = min(_MOST_BYTES, (kept + shutil.disk_usage(self._folder).free) // 2)
+        total = kept + size
         for path in found:
-            if time.monotonic() - _modified(path) > KEPT_SECONDS or total > _MOST_BYTES:
+            if time.monotonic() - _modified(path) > KEPT_SECONDS or total > most:
                 total -= _size(path)
                 path.unlink(missing_ok=True)
 

@@ -8,6 +8,7 @@ stays text whatever the translator makes of it.
 from __future__ import annotations
 
 import html
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from html.parser import HTMLParser
 from typing import Literal
 
 from service.inline import Gap, Tag, Text, Thing, Token
+from service.problems import bad_request
 
 _VOID = frozenset(
     ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"]
@@ -35,10 +37,18 @@ _TRANSLATE_VALUES = {"no": False, "yes": True, "": True}
 # An element of these kinds ends where another of its kind begins, with or without an end tag.
 _CLOSED_BY_NEXT = frozenset(["p", "li", "dt", "dd", "tr", "td", "th", "option"])
 
+# The tokenizer's time goes with the square of the length of such.
+_ENDLESS = re.compile(r"""(?:<[a-zA-Z/!?][^<>]*+){100}<|<[a-zA-Z][^<>"']{5000}""")
+
 
 def tokens(document: str) -> list[Token]:
-    """The tokens of an HTML document; together they are the document again."""
+    """The tokens of an HTML document; together they are the document again. Raises `Problem` (400) for endless tags."""
     return list(_Tokenizer(document).tokens())
+
+
+def visible_text(document: str) -> str:
+    """What people read of an HTML document, without its tags."""
+    return " ".join(token.text for token in tokens(document) if isinstance(token, Text))
 
 
 def escape(text: str) -> str:
@@ -81,6 +91,8 @@ class _Tokenizer(HTMLParser):
         self._names: Counter[str] = Counter()
         self._groups = 0
         self._no_things: set[int] = set()  # groups that turned out to be more than one thing
+        if _ENDLESS.search(document):
+            raise bad_request("The HTML has tags that do not end.")
         self.feed(document)
         self.close()
 
@@ -108,6 +120,15 @@ class _Tokenizer(HTMLParser):
                 yield Tag(raw, mark.name, closing=mark.kind == "close")
         if thing:
             yield Gap(thing) if group in self._no_things else Thing(thing)
+
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """ "<![" and what does not follow it in HTML is a comment, as browsers have it."""
+        position = self.lineno, self.offset
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            self.lineno, self.offset = position  # where it stumbled otherwise
+            return self.parse_bogus_comment(i)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _VOID:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 # Placeholders of common template languages, addresses, and characters of the private use area, which stand for markup
-# within a sentence. "{name}", "{{ name }}", "${name}", "%s", "%1$s", "%(name)s", "$NAME", Weblate's "[X0X]".
+# within a sentence: "{name}", "{{ name }}", "${name}", "%s", "%1$s", "%(name)s", "$NAME", Weblate's "[X0X]". Every part
+# that could be read in several ways has an end, so that no text takes more than a moment.
 _PLACEHOLDER = (
     r"(?:https?|ftp)://[^\s<>\"\ue000-\uf8ff]+|www\.[^\s<>\"\ue000-\uf8ff]+"
-    r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+    r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
     r"|\{\{[^{}\n]*\}\}|\$?\{[^{}\s][^{}\n]*\}|\[X\d+X\]"
-    r"|(?<!\d)%(?:\d+\$)?[-+#0]*\d*(?:\.\d+)?(?:hh?|ll?|[Lqjzt])?[diouxXeEfFgGaAcs@](?![^\W\d_])"
-    r"|%\(\w+\)[-+#0]*\d*(?:\.\d+)?[a-zA-Z]|%%"
+    r"|(?<!\d)%(?:\d{1,2}\$)?[-+#0]{0,5}\d{0,4}(?:\.\d{1,4})?(?:hh?|ll?|[Lqjzt])?[diouxXeEfFgGaAcs@](?![^\W\d_])"
+    r"|%\(\w{1,64}\)[-+#0]{0,5}\d{0,4}(?:\.\d{1,4})?[a-zA-Z]|%%"
     r"|\$[A-Za-z_]\w*"
     r"|[\ue000-\uf8ff]"
 )
@@ -79,7 +80,10 @@ class Protection:
     def _target(self, found: str) -> str:
         if found in self._targets:
             return self._targets[found]
-        target = self._targets[self._folded[found.casefold()]]
+        term = self._folded.get(found.casefold()) or next(
+            term for term in self._folded.values() if re.fullmatch(re.escape(term), found, re.IGNORECASE)
+        )  # "İ" is an "i" to a pattern, and no "i" when it is folded
+        target = self._targets[term]
         return target[:1].upper() + target[1:] if found[0].isupper() else target
 
     def missing(self, items: Sequence[Item], translation: str) -> list[Item]:

@@ -16,6 +16,7 @@ import shlex
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -106,6 +107,11 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
             service_of(app).warm_up()
         except ValueError as error:  # its message says what to do
             raise AppImportError(f"Error: {error}") from None
+        except OSError as error:
+            raise AppImportError(
+                f"Error: {error}. Loading takes some 70 MiB in the folder for temporary files, "
+                f"{tempfile.gettempdir()}; TMPDIR names another"
+            ) from None
         # A chunked body is parsed while the application reads it.
         app.register_error_handler(
             errors.ParseException, lambda _: problem_response(bad_request("The body is not validly chunked."))

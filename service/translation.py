@@ -11,7 +11,7 @@ from typing import Any
 from service.faithful import Faithful
 from service.inline import Document, Joined
 from service.languages import AUTO, Guess, Languages
-from service.markup import escape, tokens
+from service.markup import escape, tokens, visible_text
 from service.problems import bad_request
 from service.protection import Protection
 from service.routing import Route
@@ -136,7 +136,8 @@ class Translating:
         self._request = request
         self._guesses: list[Guess] = []
         if request.source == AUTO:
-            self._guesses = [languages.source_of(text, request.target) for text in request.texts]
+            plain = visible_text if request.format == "html" else str
+            self._guesses = [languages.source_of(plain(text), request.target) for text in request.texts]
         else:
             languages.check_pair(request.source, request.target)
         self._sources = [guess.language for guess in self._guesses] or [request.source] * len(request.texts)

@@ -25,6 +25,7 @@ from service.problems import bad_request
 _MOST_BYTES = 50 * 1024 * 1024
 _MOST_XML_BYTES = 16 * 1024 * 1024
 _MOST_PARTS = 2_000
+_CONTENT_TYPES = "[Content_Types].xml"
 _RUN, _TEXT, _PARAGRAPH, _PROPERTIES = (qn(f"w:{name}") for name in ("r", "t", "p", "rPr"))
 _BREAKS = frozenset(qn(f"w:{name}") for name in ("br", "tab", "cr", "ptab"))
 _CONTAINERS = frozenset(qn(f"w:{name}") for name in ("hyperlink", "ins", "smartTag", "sdt", "sdtContent", "fldSimple"))
@@ -76,6 +77,8 @@ class WordDocument:
         for related in self._document.part.rels.values():
             if not related.is_external and related.reltype.rpartition("/")[2] in _TEXT_PARTS:
                 part = related.target_part
+                if not part.partname.endswith(".xml"):
+                    raise ValueError("XML under another name")
                 element = getattr(part, "element", None)
                 if element is not None:
                     yield None, element
@@ -104,6 +107,12 @@ def _check(content: bytes) -> None:
         for part in texts:
             if b"<!" in package.read(part).replace(b"<!--", b""):
                 raise ValueError("a document type declaration")
+        for element in etree.fromstring(package.read(_CONTENT_TYPES)):
+            named = element.get("PartName") or "." + element.get("Extension", "")
+            kind = element.get("ContentType", "")
+            is_parsed = kind.startswith("application/vnd.openxmlformats-") and kind.endswith("+xml")
+            if is_parsed and not named.lower().endswith((".xml", ".rels")):
+                raise ValueError("XML under another name, which was not counted above")
 
 
 @dataclass(frozen=True)
@@ -188,7 +197,7 @@ def _properties(run: Any) -> bytes:
     properties = run.find(_PROPERTIES)
     if properties is None:
         return b""
-    seen = sorted(etree.tostring(one, method="c14n") for one in properties if one.tag not in _LANGUAGE)
+    seen = sorted(etree.tostring(one, with_tail=False) for one in properties if one.tag not in _LANGUAGE)
     return b"".join(seen)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import lzma
 import re
 from pathlib import Path
 
 import pytest
+from py3langid import langid
 
+from service import file_store
 from service.settings import PREFIX, Settings
 from tests.integration.deploy.files import (
     DEPLOY,
@@ -82,6 +85,26 @@ def test_time_outs_of_kubernetes(overlay: str, monkeypatch: pytest.MonkeyPatch) 
     # The service gives a model five minutes to load, and so does the probe that waits for it.
     startup = container["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] >= 300
+
+
+def mebibytes(text: str) -> int:
+    """A size such as 512m or 512Mi."""
+    match = re.fullmatch(r"(\d+)(?:m|Mi)", text)
+    assert match, text
+    return int(match[1])
+
+
+def test_there_is_room_for_temporary_files() -> None:
+    """For translated files, and for the model that detects languages, which each worker unpacks at its start."""
+    (mount,) = compose_file()["services"]["translator"]["tmpfs"]
+    pod = manifest("overlays/production", "Deployment")["spec"]["template"]["spec"]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "tmp"]
+    sizes = re.search(r"size=(\w+)", mount)
+    assert sizes
+    with lzma.open(Path(langid.__file__).parent / langid.MODEL_FILE) as packed:
+        model = len(packed.read()) >> 20
+    for size in (sizes[1], volume["emptyDir"]["sizeLimit"]):
+        assert mebibytes(size) >= (file_store._MOST_BYTES >> 20) + 3 * model
 
 
 def test_proxies_let_the_service_refuse_what_is_too_large() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -65,6 +66,35 @@ def test_subtitles(client: FlaskClient) -> None:
     )
     expected = text.replace("Hello there", "HELLO THERE").replace("How are\r\nyou", "HOW ARE\r\nYOU")
     assert translate(client, "a.srt", text).decode() == expected.replace("Tom & co", "TOM & CO")
+
+
+def test_subtitles_without_numbers_or_text(client: FlaskClient) -> None:
+    text = "\n\n00:01 --> 00:02\nno clock\n00:00:01,000 --> 00:00:02,000\n\n00:00:03,000 --> 00:00:04,000\nthree\n\n\n"
+    assert post(client, "a.srt", text.encode()).status_code == 400  # what comes first is no subtitle
+    text = text.replace("00:01 --> 00:02\nno clock\n", "")
+    assert translate(client, "a.srt", text).decode() == text.replace("three", "THREE")
+    assert translate(client, "a.srt", "\n \n").decode() == "\n \n"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text", ["1" * 100_000, "\n" * 100_000 + "x", "1\n" * 100_000, "1:" * 100_000, "1 --> " * 50_000]
+)
+def test_what_is_no_file_of_subtitles_takes_no_time(client: FlaskClient, text: str) -> None:
+    assert post(client, "a.srt", text.encode()).status_code == 400
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("text", ["<a " * 20_000, '<a b="' * 20_000, "<a " + "a=a " * 20_000, "<a" + "/a" * 20_000])
+def test_tags_without_an_end_are_refused(client: FlaskClient, text: str) -> None:
+    response = post(client, "a.html", text.encode())
+    assert response.status_code == 400
+    assert "tags that do not end" in response.json["error"]
+
+
+def test_a_picture_within_a_page_is_no_endless_tag(client: FlaskClient) -> None:
+    text = f'<p>One <img src="data:image/png;base64,{"iVBO" * 20_000}"> two.</p>'
+    assert translate(client, "a.html", text).decode() == text.replace("One", "ONE").replace("two", "TWO")
 
 
 def test_html(client: FlaskClient) -> None:
@@ -225,6 +255,25 @@ def changed(content: bytes, name: str, part: bytes) -> bytes:
     return result.getvalue()
 
 
+def renamed(content: bytes, name: str, other: str) -> bytes:
+    """A Word document in which a part has another name, wherever it is named."""
+    result = io.BytesIO()
+    short, new_short = (each.removeprefix("word/").encode() for each in (name, other))
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as new:
+        for info in old.infolist():
+            new.writestr(other if info.filename == name else info.filename, old.read(info).replace(short, new_short))
+    assert result.getvalue() != content
+    return result.getvalue()
+
+
+def test_a_word_document_with_a_name_space_of_no_meaning(client: FlaskClient) -> None:
+    good = word_file([("One ", False), ("two", True)])
+    xml = zipfile.ZipFile(io.BytesIO(good)).read("word/document.xml")
+    assert b"<w:b/>" in xml
+    odd = changed(good, "word/document.xml", xml.replace(b"<w:b/>", b'<w:b xmlns:x="rel" x:y="1"/>'))
+    assert docx.Document(io.BytesIO(translate(client, "a.docx", odd))).paragraphs[0].text == "ONE TWO"
+
+
 def broken_word_files() -> list[bytes]:
     good = word_file([("a", False)])
     xml = zipfile.ZipFile(io.BytesIO(good)).read("word/document.xml")
@@ -249,10 +298,12 @@ def broken_word_files() -> list[bytes]:
         changed(good, "[Content_Types].xml", b"<Types/>"),
         bomb.getvalue(),
         many.getvalue(),
+        renamed(good, "word/document.xml", "word/document.bin"),
+        renamed(good, "word/header1.xml", "word/header1.bin"),
     ]
 
 
-@pytest.mark.parametrize("content", broken_word_files(), ids=range(12))
+@pytest.mark.parametrize("content", broken_word_files(), ids=range(14))
 def test_broken_and_dangerous_word_files(make_client: Any, content: bytes) -> None:
     client = make_client(body_bytes=4 * 1024 * 1024)
     response = post(client, "a.docx", content)
@@ -311,6 +362,20 @@ def test_the_oldest_files_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = [store.put("a.txt", b"x" * 10) for _ in range(4)]
     assert [store.get(name) is not None for name in kept] == [False, False, True, True]
     assert len(set(kept)) == 4
+
+
+def test_files_leave_half_of_the_room_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else writes into the folder for temporary files is not stopped by them."""
+    room = 100
+
+    def usage(folder: Path) -> Any:
+        taken = sum(path.stat().st_size for path in folder.iterdir())
+        return shutil._ntuple_diskusage(room, taken, room - taken)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(file_store.shutil, "disk_usage", usage)
+    store = file_store.FileStore()
+    kept = [store.put("a.txt", b"x" * 10) for _ in range(8)]
+    assert [store.get(name) is not None for name in kept] == [False] * 3 + [True] * 5
 
 
 @given(st.sampled_from(sorted(KINDS)), st.binary(max_size=60))

@@ -28,6 +28,8 @@ def shout(document: str) -> str:
         ("a<br>b<br/>c<img alt='no change' src=x>d", "A<br>B<br/>C<img alt='no change' src=x>D"),
         ("<!-- comment -->x<?php y ?><![CDATA[z]]>w", "<!-- comment -->X<?php y ?><![CDATA[z]]>W"),
         ("<!DOCTYPE html>\n<p>x</p>\n", "<!DOCTYPE html>\n<p>X</p>\n"),
+        ("a <![foo[ x ]]> b", "A <![foo[ x ]]> B"),
+        ("a <![1 x> b", "A <![1 x> B"),
         ("run <code>ls -l</code> now", "RUN <code>ls -l</code> NOW"),
         ("<code>a <b translate=yes>b</b></code> c", "<code>a <b translate=yes>b</b></code> C"),
         ("<script>if (a<b) x()</script>after", "<script>if (a<b) x()</script>AFTER"),
@@ -162,6 +164,11 @@ def test_line_breaks_within_a_sentence_are_kept_where_there_is_room() -> None:
     assert join(html(document), lambda _: "un").text == "<p>un</p>"
     assert join(html("One.\n\tTwo.")).text == "ONE.\n\tTWO."
     assert html("<pre>one\ntwo</pre>").texts == ["one", "two"]
+
+
+@pytest.mark.parametrize("document", ["a <![ b", "a <![1 b", "<![foo[ x", "<![", "<![CDATA[", "<![if x"])
+def test_declarations_that_are_none_come_back(document: str) -> None:
+    assert "".join(token.raw for token in tokens(document)) == document
 
 
 def test_references_to_no_character_do_not_matter() -> None:

@@ -39,6 +39,26 @@ def test_what_is_found(text: str, found: list[str]) -> None:
     assert all(text[item.start : item.end] == item.source for item in ANYTHING.find(text))
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("%" + "0" * 50_000 + "!", "%(x)" + "0" * 50_000 + "!", "a" * 50_000, "a." * 25_000, "1" * 50_000),
+        *("1," * 25_000, "a@" * 25_000, "a@a" + ".a" * 25_000 + "@", "{" * 50_000, "{{a" * 20_000, "$" * 50_000),
+    ],
+)
+def test_no_text_takes_time(text: str) -> None:
+    for _ in range(5):
+        ANYTHING.find(text)
+
+
+@pytest.mark.parametrize("term", ["İstanbul", "ıstanbul", "ISTANBUL", "Istanbul", "istanbul"])
+def test_a_term_that_folds_to_another_word_is_found(term: str) -> None:
+    (item,) = Protection(glossary={"istanbul": "constantinople"}).find(f"I live in {term}.")
+    assert item.source == term
+    assert item.target.casefold() == "constantinople"
+
+
 def test_terms_are_whole_words() -> None:
     protection = Protection(["Acme", "New York"], {"car": "voiture", "US": "États-Unis"})
     items = protection.find("Acme's Cars: a car, Car and CAR in New York, US; us, acme.")

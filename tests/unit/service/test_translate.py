@@ -117,6 +117,9 @@ def test_the_source_language_is_guessed_for_each_text(client: FlaskClient) -> No
     answer = ask(client, q=["Where is the station?", "Où est la gare ?"], source="auto")
     assert answer["translatedText"] == ["WHERE IS THE STATION?", "Où est la gare ?"]
     assert [guess["language"] for guess in answer["detectedLanguage"]] == ["en", "fr"]
+    page = '<p class="content main wrapper"><span style="color: black; font-weight: normal">Il fait froid.</span></p>'
+    answer = ask(client, q=page, source="auto", format="html")
+    assert answer["detectedLanguage"]["language"] == "fr"  # tags and attributes are English everywhere
     response = client.post(
         "/translate", json={"q": "Können Sie mir sagen, wo der Bahnhof ist?", **PAIR, "source": "auto"}
     )
