@@ -19,7 +19,7 @@ from service.jobs import (
     TranslationFailedError,
 )
 from service.models import LoadError, Offer
-from service.problems import Problem, problem_response, register_problems, unavailable
+from service.problems import Problem, bad_request, problem_response, register_problems, unavailable
 from service.proxies import TrustedProxies
 from service.routes import deepl, documentation, files, languages, operations, pages, translate, vectors
 from service.schemas import check_body
@@ -45,6 +45,7 @@ def create_app(settings: Settings, find: Callable[[], list[Offer]]) -> Flask:
     observation.register(app)
     app.before_request(_refuse_over_limit)
     app.before_request(_check_body)
+    app.before_request(_check_host)
     authentication.register(app)
     if settings.allowed_origins:
         CORS(
@@ -97,6 +98,14 @@ def create_app(settings: Settings, find: Callable[[], list[Offer]]) -> Flask:
 def _refuse_over_limit() -> None:
     if REFUSED in request.environ:
         raise unavailable(*state.TOO_MANY_REQUESTS)
+
+
+def _check_host() -> None:
+    """Pages and answers have addresses in them that begin with it."""
+    try:
+        _ = request.host_url
+    except UnicodeError:
+        raise bad_request("The Host header is no name of a host.") from None
 
 
 def _check_body() -> None:

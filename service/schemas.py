@@ -246,6 +246,8 @@ def read_request(schema: type[Schema], request: Request) -> Schema:
         Problem: 400 for malformed JSON and for missing or wrong fields, 415 for a content type not understood.
     """
     if request.mimetype in _FORM_TYPES:
+        if request.get_data().lstrip().startswith(b"{"):
+            raise bad_request("The body is JSON and was sent as a form; add the header Content-Type: application/json.")
         return _validated(schema, _form_fields(request, schema), strict=False)
     body = request.get_data()
     if not body.strip():

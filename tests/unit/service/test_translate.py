@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.datastructures import MultiDict
+from werkzeug.test import create_environ, run_wsgi_app
 
 PAIR = {"source": "en", "target": "fr"}
 
@@ -294,3 +295,19 @@ def test_bad_terms(client: FlaskClient, fields: dict[str, Any]) -> None:
     assert response.status_code == 400
     assert next(iter(fields)) in response.json["error"]
     assert client.post("/translate", data={"q": "a", **PAIR, "glossary": "{"}).status_code == 400
+
+
+def test_json_that_is_sent_as_a_form_is_told(client: FlaskClient) -> None:
+    """What `curl -d` does where no header says otherwise."""
+    body = json.dumps({"q": "a", **PAIR})
+    response = client.post("/translate", data=body, content_type="application/x-www-form-urlencoded")
+    assert response.status_code == 400
+    assert "add the header Content-Type: application/json" in response.json["error"]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/languages"])
+def test_a_host_that_is_none_is_told(client: FlaskClient, path: str) -> None:
+    environment = create_environ(path) | {"HTTP_HOST": "xn--"}  # the client itself would stumble over it
+    body, status, _ = run_wsgi_app(client.application, environment)
+    assert status.startswith("400")
+    assert b"Host header" in b"".join(body)
