@@ -122,7 +122,7 @@ def test_training_begins_with_the_model_s_loss(prepared: Path, initial: Path, tm
 def test_a_run_that_makes_it_worse_keeps_what_it_began_with(prepared: Path, initial: Path, tmp_path: Path) -> None:
     recipe = smoke(
         tmp_path / "run",
-        *(f"initial_model={initial}", "optimisation.learning_rate=3", "optimisation.schedule=constant"),
+        *(f"initial_model={initial}", "optimisation.learning_rate=0.1", "optimisation.schedule=constant"),
         *("optimisation.epochs=1", "evaluation.every_epochs=0.25", "evaluation.patience=2"),
     )
     console = Console(file=io.StringIO(), width=200)
