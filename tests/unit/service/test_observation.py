@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,12 @@ def test_spans_without_opentelemetry_are_refused_in_words(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with pytest.raises(ValueError, match=r"OpenTelemetry is not installed: pip install"):
         Tracing()
+
+
+def test_numbers_are_read_again_while_a_worker_makes_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    unfinished = tmp_path / "counter_77.db"
+    unfinished.touch()
+    threading.Timer(0.05, unfinished.unlink).start()
+    Metrics().render("")
+    assert not unfinished.exists()
