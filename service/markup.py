@@ -122,7 +122,7 @@ class _Tokenizer(HTMLParser):
             yield Gap(thing) if group in self._no_things else Thing(thing)
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
-        """ "<![" and what does not follow it in HTML is a comment, as browsers have it."""
+        """A "<![" with what HTML does not know behind it is a comment, as browsers have it."""
         position = self.lineno, self.offset
         try:
             return super().parse_marked_section(i, report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import sys
@@ -28,10 +27,6 @@ def return_freed_memory() -> None:
 def sibling_pids() -> list[int]:
     """The other children of this process's parent: of a worker, the other workers."""
     # Not psutil's `children`: it compares the times at which processes began by a clock that may be corrected between
-    # the two readings, so that a worker seems to be older than its parent. `process_iter` remembers such times, too.
-    parent, found = os.getppid(), []
-    for pid in psutil.pids():
-        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
-            if pid != os.getpid() and psutil.Process(pid).ppid() == parent:
-                found.append(pid)
-    return found
+    # the two readings, so that a worker seems to be older than its parent.
+    found = {process.pid: process.info["ppid"] for process in psutil.process_iter(["ppid"])}
+    return [pid for pid, parent in found.items() if parent == os.getppid() and pid != os.getpid()]

@@ -107,7 +107,7 @@ def _check(content: bytes) -> None:
         for part in texts:
             if b"<!" in package.read(part).replace(b"<!--", b""):
                 raise ValueError("a document type declaration")
-        for element in etree.fromstring(package.read(_CONTENT_TYPES)):
+        for element in etree.fromstring(package.read(_CONTENT_TYPES)).iter("{*}*"):  # without comments
             named = element.get("PartName") or "." + element.get("Extension", "")
             kind = element.get("ContentType", "")
             is_parsed = kind.startswith("application/vnd.openxmlformats-") and kind.endswith("+xml")

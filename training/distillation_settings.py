@@ -24,7 +24,7 @@ SPOKEN = {
     "text_sha256": "text (--text)",
     "text_side": "side of the text",
     "mixed": "--mix",
-    "corpus": "corpus, or with other settings of it,",
+    "corpus": "corpus, or section [corpus] of the recipe",
     "precision": "number format (--engine)",
 }
 

@@ -111,8 +111,8 @@ class Translator(Texts):
     ) -> Translation | list[Translation]:
         """Translate a text, or each of several texts; the answer to a text does not depend on the others.
 
-        What is no sentence (white space, line breaks, list markers, emoji, punctuation alone) comes back as it is and
-        never reaches the model. With `split_sentences=False` each text is one sentence. `progress` is called with the
+        What is no sentence (white space, line breaks, list markers, emoji, punctuation and numbers alone) comes back as
+        it is and never reaches the model. With `split_sentences=False` each text is one sentence. `progress` is called with the
         number of texts that have been finished since its last call.
 
         Alternatives are distinct as text, so that there may be fewer than `options.alternatives`. Asking for fewer of
