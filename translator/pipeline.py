@@ -112,8 +112,8 @@ class Translator(Texts):
         """Translate a text, or each of several texts; the answer to a text does not depend on the others.
 
         What is no sentence (white space, line breaks, list markers, emoji, punctuation and numbers alone) comes back as
-        it is and never reaches the model. With `split_sentences=False` each text is one sentence. `progress` is called with the
-        number of texts that have been finished since its last call.
+        it is and never reaches the model. With `split_sentences=False` each text is one sentence. `progress` is called
+        with the number of texts that have been finished since its last call.
 
         Alternatives are distinct as text, so that there may be fewer than `options.alternatives`. Asking for fewer of
         them than the beam is wide does not change the translation; asking for more widens the beam.
